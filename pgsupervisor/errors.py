@@ -1,0 +1,130 @@
+"""Every error that pgsupervisor raises on purpose.
+
+Each one is a mistake of the user's or a fact of the machine, told in words that say what to do next, and
+carries its facts as attributes. Anything else that is raised is a mistake of ours, and shows its traceback::
+
+    PgSupervisorError
+    ├── InstallationError              no PostgreSQL there, or none that fits
+    ├── ConfigurationError             a configuration file that PostgreSQL would not read
+    ├── ClusterError                   something about one data directory
+    │   ├── ClusterInitializationError     initdb is missing, or the directory cannot be used
+    │   │   └── InitDBError                initdb ran and failed
+    │   ├── ClusterStartupError            the server ended before it was ready
+    │   ├── ClusterNotRunningError         there is no server to talk about
+    │   └── ClusterTimeoutError            it did not happen in time
+    ├── InventoryError                 a mistake in the inventory
+    └── ControlError                   something about the control socket
+        ├── DaemonUnreachableError         nobody answers there
+        ├── DaemonRunningError             somebody else answers there already
+        ├── RemoteError                    the daemon answered with an error of the interface
+        └── MalformedMessageError          bytes that are no message of the control protocol
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+
+class PgSupervisorError(Exception):
+    """The root of all errors that pgsupervisor raises on purpose."""
+
+
+class InstallationError(PgSupervisorError):
+    """There is no PostgreSQL installation at that place, or it cannot be used."""
+
+
+class ConfigurationError(PgSupervisorError):
+    """A configuration file says something that PostgreSQL would refuse to read.
+
+    `path` is the file and `line` the number of the line in it, counted from 1 (0: the file as a whole).
+    """
+
+    def __init__(self, path: str, line: int, why: str) -> None:
+        super().__init__(f"{path}:{line}: {why}" if line else f"{path}: {why}")
+        self.path = path
+        self.line = line
+        self.why = why
+
+
+class ClusterError(PgSupervisorError):
+    """Something about one cluster (data directory).
+
+    `details` holds the facts behind the message, such as `command`, `returncode` or `stderr`.
+    """
+
+    def __init__(self, message: str, details: Mapping[str, object] | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, object] = dict(details or {})
+
+
+class ClusterInitializationError(ClusterError):
+    """The cluster could not be initialised."""
+
+
+class InitDBError(ClusterInitializationError):
+    """The program initdb ran, and failed; `details` has `command`, `returncode`, `stdout` and `stderr`."""
+
+
+class ClusterStartupError(ClusterError):
+    """The server ended before it was ready; `details` has `command` and `returncode`."""
+
+
+class ClusterNotRunningError(ClusterError):
+    """No server runs on this data directory."""
+
+
+class ClusterTimeoutError(ClusterError):
+    """What was waited for did not happen in time; the server was left as it is."""
+
+
+class InventoryError(PgSupervisorError):
+    """A mistake in the inventory: in the file `path`, at the key `key` (dotted; may be empty), because of `why`."""
+
+    def __init__(self, path: str, key: str, why: str) -> None:
+        super().__init__(f"{path}: {key}: {why}" if key else f"{path}: {why}")
+        self.path = path
+        self.key = key
+        self.why = why
+
+
+class ControlError(PgSupervisorError):
+    """Something about the control socket."""
+
+
+class DaemonUnreachableError(ControlError):
+    """Nobody answers at the control socket `path`, because of `why`."""
+
+    def __init__(self, path: str, why: str) -> None:
+        super().__init__(f"cannot reach pgsupervisord at {path}: {why}")
+        self.path = path
+        self.why = why
+
+
+class DaemonRunningError(ControlError):
+    """Another daemon, with the process id `pid`, answers at the control socket `path` already."""
+
+    def __init__(self, path: str, pid: int) -> None:
+        super().__init__(
+            f"pgsupervisord already runs at {path}, with pid {pid}; ask it with `pgsupctl -s {path} status`"
+        )
+        self.path = path
+        self.pid = pid
+
+
+class RemoteError(ControlError):
+    """The daemon answered with an error; `name` is its full Varlink name and `parameters` what came with it."""
+
+    def __init__(self, name: str, parameters: Mapping[str, object]) -> None:
+        facts = ", ".join(f"{key}={value}" for key, value in parameters.items())
+        super().__init__(f"{name.rpartition('.')[2]}: {facts}" if facts else name.rpartition(".")[2])
+        self.name = name
+        self.parameters = dict(parameters)
+
+
+class MalformedMessageError(ControlError):
+    """Bytes came over the control socket that are no message, because of `why`."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(f"not a message of the control protocol: {why}")
+        self.why = why

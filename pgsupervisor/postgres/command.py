@@ -1,0 +1,69 @@
+"""The argument list and the environment of every program of PostgreSQL that we run. Pure: nothing is run here.
+
+What a server is started with decides what it is: a stray `PGPORT` or `NOTIFY_SOCKET` from our own environment
+would change it behind the administrator's back. So both are built here, from their facts alone, and can be
+compared literally in tests.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+
+from pgsupervisor.system.process import User
+
+Settings = Mapping[str, str]
+"""Settings of a server by name, as `postgres --NAME=VALUE` takes them."""
+
+_NOT_PASSED_ON = ("PG", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
+"""Beginnings of the names of environment variables that a server must not inherit.
+
+`PG*` are libpq's and would reach every program that the server runs (libpq, "Environment Variables");
+`NOTIFY_SOCKET` and `WATCHDOG_*` are systemd's for *us*: a server built with systemd support would report its own
+readiness as ours (sd_notify(3)); `LISTEN_*` are descriptors that were passed to us alone.
+"""
+
+
+def postgres_command(
+    postgres: str,
+    data_directory: str,
+    *,
+    config_file: str | None = None,
+    settings: Settings | None = None,
+) -> tuple[str, ...]:
+    """Return the arguments that start a server on `data_directory` in the foreground.
+
+    `config_file` is given when postgresql.conf lies outside the data directory (as Debian keeps it). `settings`
+    become `--name=value`, which win over every configuration file (PostgreSQL manual, "Setting Parameters").
+    """
+    located = () if config_file is None else (f"--config_file={config_file}",)
+    given = tuple(f"--{name}={value}" for name, value in (settings or {}).items())
+    return (postgres, "-D", data_directory, *located, *given)
+
+
+def setting_command(
+    postgres: str,
+    data_directory: str,
+    name: str,
+    *,
+    config_file: str | None = None,
+    settings: Settings | None = None,
+) -> tuple[str, ...]:
+    """Return the arguments that print what a server started so would take `name` to be (`postgres -C`)."""
+    return (
+        *postgres_command(postgres, data_directory, config_file=config_file, settings=settings),
+        "-C",
+        name,
+    )
+
+
+def environment(
+    inherited: Mapping[str, str], *, run_as: User | None = None, extra: Mapping[str, str] | None = None
+) -> dict[str, str]:
+    """Return the environment for a program of PostgreSQL: what we `inherited`, cleaned, then `extra`.
+
+    A program that runs as another user gets that user's HOME, USER and LOGNAME.
+    """
+    kept = {name: value for name, value in inherited.items() if not name.startswith(_NOT_PASSED_ON)}
+    if run_as is not None:
+        kept |= {"HOME": run_as.home, "USER": run_as.name, "LOGNAME": run_as.name}
+    return kept | dict(extra or {})

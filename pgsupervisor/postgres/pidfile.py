@@ -1,0 +1,156 @@
+"""postmaster.pid: what a server says of itself, and which process it really is.
+
+A postmaster writes postmaster.pid into its data directory when it starts, rewrites it in place as it goes on, and
+removes it when it ends. Its lines are (PostgreSQL's src/include/utils/pidfile.h)::
+
+    1  the postmaster's process id; negative: a single-user backend, which is no server and is never signalled
+    2  the data directory
+    3  when the postmaster started, in seconds since the epoch
+    4  the port
+    5  the first Unix socket directory; empty if there is none
+    6  the first listen address; empty if there is none
+    7  key and id of the System V shared memory segment, which tells of processes that outlived a postmaster
+    8  starting, ready, standby (started, but takes no connections: hot_standby is off) or stopping
+
+The later lines come later: a server that starts shows an empty file, then some lines, then all. After a power cut
+the file of a server long gone may still be there, and its number may by now belong to any other process. So the
+file only says where to look; what runs there is told by the process itself (`postmaster`).
+
+The file is never removed here: PostgreSQL does that itself where it is safe, and its removal by another can let two
+servers loose on the same data.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Literal, get_args
+
+from pgsupervisor.system.process import Facts, Process, facts, hold
+
+NAME = "postmaster.pid"
+"""The file's name in the data directory."""
+
+Status = Literal["starting", "ready", "standby", "stopping"]
+"""What a server says it is doing, in line 8."""
+
+_STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
+
+_PID = re.compile(r"-?[1-9][0-9]{0,8}", re.ASCII)
+
+_START_TOLERANCE = 3
+"""Seconds between a process's start and the time that it writes in line 3, at most (pg_ctl allows as much)."""
+
+
+@dataclass(frozen=True, slots=True)
+class PidFile:
+    """What postmaster.pid says; None for what is not written yet, or empty.
+
+    `pid` is negative for a single-user backend. `started` is in seconds since the epoch. `shared_memory` is key and
+    id of the server's System V segment.
+    """
+
+    pid: int
+    data_directory: str | None
+    started: int | None
+    port: int | None
+    socket_directory: str | None
+    listen_address: str | None
+    shared_memory: tuple[int, int] | None
+    status: Status | None
+
+
+def parse(text: str) -> PidFile | None:
+    """Read the text of a postmaster.pid; None if it is empty, half written or no such text at all.
+
+    A line counts once its line end is there: the number 12 may be the first half of 1234.
+    """
+    lines = text.split("\n")[:-1]
+    lines += [""] * (8 - len(lines))
+    if not _PID.fullmatch(lines[0].strip()):
+        return None
+    memory = [_number(word) for word in lines[6].split()]
+    return PidFile(
+        pid=int(lines[0]),
+        data_directory=lines[1] or None,
+        started=_number(lines[2]),
+        port=_number(lines[3]),
+        socket_directory=lines[4] or None,
+        listen_address=lines[5] or None,
+        shared_memory=(memory[0], memory[1]) if len(memory) == 2 and memory[0] and memory[1] else None,  # noqa: PLR2004 - key and id
+        status=_STATUSES.get(lines[7].strip()),
+    )
+
+
+def _number(text: str) -> int | None:
+    """Return a line that is a number as that number."""
+    with contextlib.suppress(ValueError):
+        return int(text)
+    return None
+
+
+def read(data_directory: str) -> PidFile | None:
+    """Read the postmaster.pid of a data directory; None if there is none, or nothing in it that could be read as one.
+
+    Raises PermissionError, with what to do next, if it is not ours to read: that is no "not running".
+    """
+    path = Path(data_directory, NAME)
+    try:
+        return parse(path.read_text(encoding="utf-8", errors="surrogateescape"))
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        why = "may not be read, so nobody can tell whether a server runs there; ask as root or as the directory's owner"
+        raise PermissionError(errno.EACCES, why, str(path)) from error
+
+
+def postmaster(data_directory: str) -> Process | None:
+    """Find the server that runs on a data directory, and hold it; the caller closes what it gets.
+
+    None if no server runs there. The process must be told apart from a stranger that has the number by now, so its
+    pidfd is opened first, then its own facts are looked at, then the file once more. A zombie is not running.
+
+    Raises PermissionError as `read` does.
+    """
+    written = read(data_directory)
+    # PostgreSQL too takes a number that is its own or its parent's for a leftover (CreateLockFile in miscinit.c).
+    if written is None or written.pid < 0 or written.pid in (os.getpid(), os.getppid()):
+        return None
+    held = hold(written.pid)
+    if held is None:
+        return None
+    with contextlib.ExitStack() as on_mismatch:
+        on_mismatch.callback(held.close)
+        known = facts(written.pid)
+        if known is None or not _is_postmaster(known, written, data_directory) or not held.alive():
+            return None
+        again = read(data_directory)
+        if again is None or (again.pid, again.started) != (written.pid, written.started):
+            return None
+        on_mismatch.pop_all()
+        return held
+
+
+def _is_postmaster(known: Facts, written: PidFile, data_directory: str) -> bool:
+    """Tell whether a process is the postmaster that wrote the file.
+
+    A postmaster works in its data directory (ChangeToDataDir in miscinit.c) and runs `postgres`. Both together are
+    proof; its start time is none, since it moves with the wall clock. Only where the process belongs to another
+    user, so that we cannot look, the start time and the owner must do.
+    """
+    try:
+        if known.directory is not None and known.executable is not None:
+            program = Path(known.executable).name
+            runs_postgres = "postgres" in program or "postmaster" in program
+            return runs_postgres and Path(known.directory).samefile(data_directory)
+        return (
+            written.started is not None
+            and abs(known.started - written.started) <= _START_TOLERANCE
+            and known.uid == Path(data_directory).stat().st_uid
+        )
+    except (FileNotFoundError, NotADirectoryError):
+        return False

@@ -1,0 +1,208 @@
+"""The words in which the heart speaks: a cluster's life, the events that move it on, the actions that follow.
+
+All of them are frozen values without behaviour; what they mean together is `machine.step`.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from enum import IntEnum, StrEnum
+from signal import Signals
+from typing import Literal, Protocol, TypeAlias
+
+StopMode: TypeAlias = Literal["smart", "fast", "immediate"]
+"""How a server is asked to stop (PostgreSQL manual, "Shutting Down the Server")."""
+
+
+class State(StrEnum):
+    """What a postmaster does, in the words that users of supervisord know."""
+
+    STOPPED = "STOPPED"
+    STARTING = "STARTING"
+    RUNNING = "RUNNING"
+    STOPPING = "STOPPING"
+    BACKOFF = "BACKOFF"
+    FATAL = "FATAL"
+
+
+class Rung(IntEnum):
+    """The ladder of a stop; a harder rung overtakes a softer one, never the other way round."""
+
+    SMART = 1
+    FAST = 2
+    IMMEDIATE = 3
+    KILL = 4
+
+    @property
+    def signal(self) -> Signals:
+        """The signal that asks a postmaster for this (PostgreSQL manual, "Shutting Down the Server")."""
+        return {
+            Rung.SMART: Signals.SIGTERM,
+            Rung.FAST: Signals.SIGINT,
+            Rung.IMMEDIATE: Signals.SIGQUIT,
+            Rung.KILL: Signals.SIGKILL,
+        }[self]
+
+
+class Policy(Protocol):
+    """What the inventory says about keeping a cluster; durations in seconds."""
+
+    @property
+    def restart(self) -> Literal["on-failure", "always", "never"]:
+        """When a server that ended unasked is started again."""
+
+    @property
+    def restart_delay(self) -> float:
+        """The wait before the second restart in a row; it doubles with each further one."""
+
+    @property
+    def restart_max_delay(self) -> float:
+        """The longest such wait."""
+
+    @property
+    def start_retries(self) -> int:
+        """How often a server that never became ready is tried again before we give up."""
+
+    @property
+    def restart_limit(self) -> int:
+        """How many failures in a row make us give up; 0 is never."""
+
+    @property
+    def stable_after(self) -> float:
+        """A server that has run this long is forgiven its past failures."""
+
+    @property
+    def stop_mode(self) -> StopMode:
+        """How a server is asked to stop."""
+
+    @property
+    def stop_timeout(self) -> float:
+        """How long each rung of the ladder may take."""
+
+
+@dataclass(frozen=True, slots=True)
+class Life:
+    """Everything that is known and wanted of one cluster at one moment; replaced, never changed.
+
+    `since` is when the state was entered and `deadline` when the state has its say (module docstring), both in
+    the seconds of the clock that `step` is given. `backoff` is the last wait before a restart: None after a
+    stable run, which makes the next restart immediate.
+    """
+
+    state: State = State.STOPPED
+    want_up: bool = False
+    pid: int | None = None
+    since: float = 0.0
+    deadline: float | None = None
+    failures: int = 0
+    early_exits: int = 0
+    backoff: float | None = 0.0
+    restarts: int = 0
+    rung: Rung | None = None
+    rung_timeout: float = 0.0
+    reload_due: bool = False
+    standby: bool = False
+    reason: str = ""
+
+
+# Orders: what the administrator asks for.
+
+
+@dataclass(frozen=True, slots=True)
+class Start:
+    """The server shall run."""
+
+
+@dataclass(frozen=True, slots=True)
+class Stop:
+    """The server shall not run. `mode` and `timeout` (seconds for each rung) are the policy's unless given."""
+
+    mode: StopMode | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Restart:
+    """The server shall stop, as by `Stop`, and run again."""
+
+    mode: StopMode | None = None
+    timeout: float | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Reload:
+    """The server shall read its configuration files again."""
+
+
+@dataclass(frozen=True, slots=True)
+class Kill:
+    """The server shall end at once and stay down; its next start begins with crash recovery."""
+
+
+# Facts: what happened.
+
+
+@dataclass(frozen=True, slots=True)
+class Spawned:
+    """A postmaster runs: we started it, or it ran before we came (adoption)."""
+
+    pid: int
+
+
+@dataclass(frozen=True, slots=True)
+class SpawnFailed:
+    """No postmaster was started. `hopeless`: nor would trying again help, as the data directory stands."""
+
+    reason: str
+    hopeless: bool
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Ready:
+    """The server accepts connections, or, as a standby that does not allow them, is as ready as it gets."""
+
+    standby: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Exited:
+    """The postmaster has ended.
+
+    `clean`: after an orderly shutdown, by the word of pg_control. `hopeless`: its configuration is refused, and it
+    would end the same way again. `jitter` is the random factor (0.8 to 1.2) for the wait that may follow, so
+    that servers which fell together do not all come back at the same moment.
+    """
+
+    reason: str
+    clean: bool
+    hopeless: bool
+    jitter: float
+
+
+@dataclass(frozen=True, slots=True)
+class Timeout:
+    """The deadline has passed."""
+
+
+Order: TypeAlias = Start | Stop | Restart | Reload | Kill
+Fact: TypeAlias = Spawned | SpawnFailed | Ready | Exited | Timeout
+Event: TypeAlias = Order | Fact
+
+
+# Actions: what is to be done about it.
+
+
+@dataclass(frozen=True, slots=True)
+class Spawn:
+    """Start a postmaster, or adopt the one that runs; the outcome is Spawned or SpawnFailed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Signal:
+    """Send this to the postmaster. With none yet, a stop signal calls off the start that is under way."""
+
+    number: Signals
+
+
+Action: TypeAlias = Spawn | Signal

@@ -1,0 +1,264 @@
+"""The life of one cluster, as a pure function: `step(policy, life, event, now) -> (life, actions)`.
+
+What the administrator wants (`want_up`) and what the postmaster does (`state`) are two facts. An order changes
+the first and may cause actions; a fact that the kernel or the server reports changes the second. A restart is
+nothing but a stop during which `want_up` is still true.
+
+Time is passed in, in seconds of any clock that only goes forward. A life has one `deadline`, and what it means
+is given by the state:
+
+- STARTING: say that it takes long, and go on waiting. A server that replays WAL for an hour is doing its job;
+  killing it only makes it begin again.
+- RUNNING: it has run long enough; past failures are forgiven.
+- STOPPING: the next, harder rung of the ladder smart, fast, immediate, kill.
+- BACKOFF: try again.
+
+Every state answers every event: one function per state, and the type checker proves that no event is missing.
+The whole grid is in CONTRIBUTING.md, and a test regenerates it from this module.
+"""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from signal import Signals
+from typing import TypeAlias, assert_never
+
+from pgsupervisor.supervision.life import (
+    Action,
+    Event,
+    Exited,
+    Kill,
+    Life,
+    Policy,
+    Ready,
+    Reload,
+    Restart,
+    Rung,
+    Signal,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Start,
+    State,
+    Stop,
+    StopMode,
+    Timeout,
+)
+
+Step: TypeAlias = tuple[Life, tuple[Action, ...]]
+
+_RUNG_OF_MODE: dict[StopMode, Rung] = {"smart": Rung.SMART, "fast": Rung.FAST, "immediate": Rung.IMMEDIATE}
+
+
+STILL_STARTING = 10.0
+"""Seconds between two notes that a server is still starting."""
+
+IMMEDIATE_TIMEOUT = 10.0
+"""Seconds that an immediate shutdown gets at least. The postmaster itself kills children that ignore SIGQUIT after
+5 s (SIGKILL_CHILDREN_AFTER_SECS, src/backend/postmaster/postmaster.c): to end it earlier would leave them behind."""
+
+
+def step(policy: Policy, life: Life, event: Event, now: float) -> Step:
+    """Return what becomes of `life` by `event` at the time `now` (seconds), and what is to be done."""
+    match life.state:
+        case State.STOPPED:
+            return _stopped(life, event, now)
+        case State.BACKOFF | State.FATAL:
+            return _waiting(life, event, now)
+        case State.STARTING:
+            return _starting(policy, life, event, now)
+        case State.RUNNING:
+            return _running(policy, life, event, now)
+        case State.STOPPING:
+            return _stopping(policy, life, event, now)
+        case _:
+            assert_never(life.state)
+
+
+def _stopped(life: Life, event: Event, now: float) -> Step:
+    match event:
+        case Start() | Restart():
+            return _start(life, now)
+        case Spawned(pid):
+            return _adopt(life, pid, now)
+        case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited() | Timeout():
+            return life, ()
+        case _:
+            assert_never(event)
+
+
+def _waiting(life: Life, event: Event, now: float) -> Step:
+    """Answer in BACKOFF, which has a deadline, and in FATAL, which has none."""
+    match event:
+        case Start() | Restart():
+            return _start(life, now)
+        case Stop() | Kill():
+            return _stop_here(life, now, reason="")
+        case Spawned(pid):
+            return _adopt(life, pid, now)
+        case Timeout() if life.state is State.BACKOFF:
+            again = replace(life, restarts=life.restarts + 1)
+            return _enter(again, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
+        case Timeout() | Reload() | SpawnFailed() | Ready() | Exited():
+            return life, ()
+        case _:
+            assert_never(event)
+
+
+def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
+    match event:
+        case Start():
+            return life, ()
+        case Stop() | Restart() | Kill():
+            return _bring_down(policy, life, event, now)
+        case Reload():
+            # A SIGHUP that comes before the postmaster has set its handlers would end it. It waits for Ready.
+            return replace(life, reload_due=True), ()
+        case Spawned(pid):
+            return replace(life, pid=pid), ()
+        case Ready(standby):
+            running = _enter(life, State.RUNNING, now, deadline=now + policy.stable_after)
+            ready = replace(running, early_exits=0, standby=standby, reload_due=False)
+            return ready, (Signal(Signals.SIGHUP),) if life.reload_due else ()
+        case SpawnFailed(reason, hopeless, jitter) | Exited(reason, False, hopeless, jitter):
+            failed = replace(life, early_exits=life.early_exits + 1)
+            return _fail(policy, failed, reason, hopeless=hopeless, jitter=jitter, now=now)
+        case Exited():
+            return _ended_cleanly(policy, life, event, now)
+        case Timeout():
+            waited = now - life.since
+            reason = f"still starting after {waited:.0f} s; crash recovery can take long"
+            return replace(life, reason=reason, deadline=now + STILL_STARTING), ()
+        case _:
+            assert_never(event)
+
+
+def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
+    match event:
+        case Start() | SpawnFailed() | Spawned():
+            return life, ()
+        case Stop() | Restart() | Kill():
+            return _bring_down(policy, life, event, now)
+        case Reload():
+            return life, (Signal(Signals.SIGHUP),)
+        case Ready(standby):
+            return replace(life, standby=standby), ()
+        case Exited(reason, False, hopeless, jitter):
+            return _fail(policy, life, reason, hopeless=hopeless, jitter=jitter, now=now)
+        case Exited():
+            return _ended_cleanly(policy, life, event, now)
+        case Timeout():
+            return replace(life, failures=0, backoff=None, deadline=None), ()
+        case _:
+            assert_never(event)
+
+
+def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
+    match event:
+        case Start():
+            return replace(life, want_up=True), ()
+        case Stop() | Restart() | Kill():
+            return _bring_down(policy, life, event, now)
+        case Reload() | Ready():
+            return life, ()
+        case Spawned(pid):
+            # The stop was ordered before there was anybody to receive it.
+            return replace(life, pid=pid), () if life.rung is None else (Signal(life.rung.signal),)
+        case SpawnFailed() | Exited() if life.want_up:
+            return _start(life, now)
+        case SpawnFailed() | Exited():
+            return _stop_here(life, now, reason="")
+        case Timeout() if life.rung is None or life.rung is Rung.KILL:
+            reason = "does not end even after SIGKILL; a process that waits for a broken disk does that"
+            return replace(life, deadline=None, reason=reason), ()
+        case Timeout():
+            return _descend(life, Rung(life.rung + 1), life.rung_timeout, now)
+        case _:
+            assert_never(event)
+
+
+def _enter(life: Life, state: State, since: float, *, deadline: float | None = None, reason: str = "") -> Life:
+    return replace(life, state=state, since=since, deadline=deadline, reason=reason)
+
+
+def _start(life: Life, now: float) -> Step:
+    """Start because it was ordered: that forgives everything before."""
+    fresh = replace(
+        life, want_up=True, pid=None, failures=0, early_exits=0, backoff=0.0, rung=None, reload_due=False, standby=False
+    )
+    return _enter(fresh, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
+
+
+def _adopt(life: Life, pid: int, now: float) -> Step:
+    adopted = replace(life, want_up=True, pid=pid)
+    return _enter(adopted, State.STARTING, now, deadline=now + STILL_STARTING), ()
+
+
+def _stop_here(life: Life, now: float, *, reason: str) -> Step:
+    ended = replace(life, want_up=False, pid=None, rung=None, reload_due=False, standby=False)
+    return _enter(ended, State.STOPPED, now, reason=reason), ()
+
+
+def _bring_down(policy: Policy, life: Life, order: Stop | Restart | Kill, now: float) -> Step:
+    """Begin a stop. One that is under way is overtaken by a harder one; any other order only joins it."""
+    match order:
+        case Kill():
+            rung, timeout = Rung.KILL, None
+        case Stop(mode, timeout) | Restart(mode, timeout):
+            rung = _RUNG_OF_MODE[mode or policy.stop_mode]
+        case _:
+            assert_never(order)
+    wished = replace(life, want_up=isinstance(order, Restart))
+    if life.rung is not None and rung <= life.rung:
+        return wished, ()
+    return _descend(wished, rung, policy.stop_timeout if timeout is None else timeout, now)
+
+
+def _descend(life: Life, rung: Rung, timeout: float, now: float) -> Step:
+    """Ask the postmaster to end in this way, and give it its time before the next."""
+    patience = max(timeout, IMMEDIATE_TIMEOUT) if rung >= Rung.IMMEDIATE else timeout
+    reason = f"{rung.name.lower()} shutdown" if rung < Rung.KILL else "killed"
+    since = life.since if life.state is State.STOPPING else now
+    asked = replace(life, rung=rung, rung_timeout=timeout, reload_due=False)
+    return _enter(asked, State.STOPPING, since, deadline=now + patience, reason=reason), (Signal(rung.signal),)
+
+
+def _ended_cleanly(policy: Policy, life: Life, event: Exited, now: float) -> Step:
+    """Somebody else shut the server down, in order: that is an administrator's wish too, unless it must always run."""
+    if policy.restart == "always":
+        return _fail(policy, life, event.reason, hopeless=event.hopeless, jitter=event.jitter, now=now)
+    return _stop_here(life, now, reason="stopped by someone else")
+
+
+def _fail(policy: Policy, life: Life, reason: str, *, hopeless: bool, jitter: float, now: float) -> Step:
+    """Try again after the next wait, or give up."""
+    down = replace(life, pid=None, failures=life.failures + 1, reload_due=False, standby=False)
+    gave_up = _why_not_again(policy, down, hopeless=hopeless)
+    if gave_up is not None:
+        return _enter(down, State.FATAL, now, reason=f"{reason}{gave_up}"), ()
+    backoff = _next_backoff(policy, down.backoff)
+    wait = backoff * jitter
+    tell = f"{reason}; next try in {wait:.1f} s" if wait else reason
+    return _enter(replace(down, backoff=backoff), State.BACKOFF, now, deadline=now + wait, reason=tell), ()
+
+
+def _why_not_again(policy: Policy, life: Life, *, hopeless: bool) -> str | None:
+    """Return what to add to the reason when there is no further try; None when there is one."""
+    if hopeless:
+        return ""
+    if policy.restart == "never":
+        return " (restart = never)"
+    if life.early_exits > policy.start_retries:
+        return f" (gave up after {life.early_exits} starts)"
+    if policy.restart_limit and life.failures >= policy.restart_limit:
+        return f" (gave up after {life.failures} failures in a row)"
+    return None
+
+
+def _next_backoff(policy: Policy, last: float | None) -> float:
+    """Return the wait before the next try: none after a stable run, then restart_delay, doubling."""
+    if last is None:
+        return 0.0
+    if last == 0.0:
+        return policy.restart_delay
+    return min(last * 2, policy.restart_max_delay)

@@ -1,0 +1,50 @@
+"""When is an order done? A pure answer, from the life after the order was taken and each life after that."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import assert_never
+
+from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, State, Stop
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """What came of an order for one cluster: whether it did what it says, the state then, and why not."""
+
+    name: str
+    ok: bool
+    state: State
+    message: str
+
+
+def outcome(name: str, order: Order, life: Life) -> Outcome | None:
+    """Return what came of `order`, or None while that is still open."""
+    match order:
+        case Start() | Restart():
+            return _of_up(name, life)
+        case Stop() | Kill():
+            return _of_down(name, life)
+        case Reload():
+            up = life.state in {State.RUNNING, State.STARTING}
+            return Outcome(name, up, life.state, "" if up else "not running; nothing to reload")
+        case _:
+            assert_never(order)
+
+
+def _of_up(name: str, life: Life) -> Outcome | None:
+    if life.state is State.RUNNING:
+        return Outcome(name, ok=True, state=life.state, message=life.reason)
+    if life.state is State.FATAL:
+        return Outcome(name, ok=False, state=life.state, message=life.reason)
+    if not life.want_up:
+        return Outcome(name, ok=False, state=life.state, message=life.reason or "stopped by a later order")
+    return None
+
+
+def _of_down(name: str, life: Life) -> Outcome | None:
+    if life.state is State.STOPPED:
+        return Outcome(name, ok=True, state=life.state, message=life.reason)
+    if life.want_up:
+        return Outcome(name, ok=False, state=life.state, message="started again by a later order")
+    return None

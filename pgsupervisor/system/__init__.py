@@ -1,0 +1,1 @@
+"""What Linux is: processes, log files, watched directories. No word of PostgreSQL is known here."""

@@ -1,0 +1,227 @@
+"""Processes: start one, hold one, tell one from its successor.
+
+A number is no identity. The kernel hands a process id to the next process as soon as the old one is reaped, so
+a signal that goes to a bare pid can end a stranger. What is held here is a *pidfd* (pidfd_open(2)): a file
+descriptor that means this very process for as long as it is open, that signals nobody once the process is
+gone, and that becomes readable when the process ends, also for processes that are no children of ours.
+
+A pid that was read from a file must be matched against the process's own facts (`Facts`) *after* its pidfd was
+opened: what the facts describe then is what the descriptor holds.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import pwd
+import select
+import signal
+import subprocess
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass
+from types import TracebackType
+from typing import Self, TypedDict
+
+import psutil
+
+
+@dataclass(frozen=True, slots=True)
+class Facts:
+    """What the kernel says of a process: enough to know it again.
+
+    `started` is in seconds since the epoch, with the clock tick's resolution of 10 ms, and moves when the wall
+    clock is set; `executable` and `directory` (the working directory) are None where we may not look.
+    """
+
+    pid: int
+    parent: int
+    started: float
+    executable: str | None
+    directory: str | None
+    uid: int
+
+
+def facts(pid: int) -> Facts | None:
+    """Return what is known of the process `pid`; None if there is none, or only a zombie waiting to be reaped."""
+    try:
+        process = psutil.Process(pid)
+        with process.oneshot():
+            if process.status() == psutil.STATUS_ZOMBIE:
+                return None
+            return Facts(
+                pid=pid,
+                parent=process.ppid(),
+                started=process.create_time(),
+                executable=_link(pid, "exe"),
+                directory=_link(pid, "cwd"),
+                uid=process.uids().effective,
+            )
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return None
+
+
+def _link(pid: int, name: str) -> str | None:
+    """Read a link of /proc/PID; None where it is not ours to read. A deleted target loses the kernel's suffix."""
+    try:
+        return os.readlink(f"/proc/{pid}/{name}").removesuffix(" (deleted)")
+    except OSError:
+        return None
+
+
+class Process:
+    """A process that we hold by its pidfd, whoever started it.
+
+    >>> with Process(os.getpid()) as held:
+    ...     held.alive()
+    True
+    """
+
+    def __init__(self, pid: int) -> None:
+        """Hold the process `pid`.
+
+        Raises ProcessLookupError if there is none.
+        """
+        self.pid = pid
+        self.pidfd = os.pidfd_open(pid)
+
+    def fileno(self) -> int:
+        """Return the pidfd, which is readable once the process has ended."""
+        return self.pidfd
+
+    def alive(self) -> bool:
+        """Tell whether the process has not ended yet. A zombie has ended."""
+        return not self.wait(0)
+
+    def wait(self, timeout: float | None) -> bool:
+        """Wait up to `timeout` seconds (None: for ever) and tell whether the process has ended. Reaps nobody."""
+        poll = select.poll()
+        poll.register(self.pidfd, select.POLLIN)
+        return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
+
+    def signal(self, number: signal.Signals) -> bool:
+        """Send a signal, and tell whether there was still a process to receive it.
+
+        Raises PermissionError if the process belongs to somebody else.
+        """
+        try:
+            signal.pidfd_send_signal(self.pidfd, number)
+        except ProcessLookupError:
+            return False
+        return True
+
+    def close(self) -> None:
+        """Let go of the process; it is not ended by that. May be called twice."""
+        if self.pidfd >= 0:
+            os.close(self.pidfd)
+            self.pidfd = -1
+
+    def __enter__(self) -> Self:
+        return self
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        self.close()
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An OS user that programs run as: name, ids, home directory, and all groups (initgroups(3))."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+
+def user(name_or_uid: str | int) -> User:
+    """Look up an OS user by name or by number.
+
+    Raises KeyError if the user database does not know it.
+    """
+    entry = pwd.getpwnam(name_or_uid) if isinstance(name_or_uid, str) else pwd.getpwuid(name_or_uid)
+    groups = tuple(sorted(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+class _Identity(TypedDict, total=False):
+    """The arguments with which subprocess changes who a program runs as."""
+
+    user: int
+    group: int
+    extra_groups: list[int]
+
+
+def spawn(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    output: int,
+    run_as: User | None = None,
+) -> subprocess.Popen[bytes]:
+    """Start a long-running program in a session of its own and return at once.
+
+    Its standard input is /dev/null, its standard output and standard error go straight into the file descriptor
+    `output`, and no other descriptor of ours reaches it. A session of its own keeps a terminal's Ctrl-C away
+    from it. With `run_as` it runs as that user, with all of that user's groups (only root may ask for another
+    user than itself). Files that it creates are its own alone (umask 077).
+
+    Only subprocess's own arguments are used: Python code between fork and exec (`preexec_fn`) can deadlock in a
+    process that has threads, as every user of watchdog has.
+
+    Raises OSError if the program cannot be executed.
+    """
+    return subprocess.Popen(
+        list(arguments),
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        stdout=output,
+        stderr=output,
+        cwd="/",
+        start_new_session=True,
+        umask=0o077,
+        **_identity(run_as),
+    )
+
+
+def run(
+    arguments: Sequence[str],
+    *,
+    environment: Mapping[str, str],
+    run_as: User | None = None,
+    timeout: float | None = None,
+) -> subprocess.CompletedProcess[str]:
+    """Run a short program to its end and return what it said; bytes that are no UTF-8 are kept as surrogates.
+
+    `timeout` is in seconds; the program is killed when it is over, and subprocess.TimeoutExpired is raised.
+    Raises OSError if the program cannot be executed.
+    """
+    return subprocess.run(
+        list(arguments),
+        env=dict(environment),
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        encoding="utf-8",
+        errors="surrogateescape",
+        cwd="/",
+        start_new_session=True,
+        umask=0o077,
+        timeout=timeout,
+        check=False,
+        **_identity(run_as),
+    )
+
+
+def _identity(run_as: User | None) -> _Identity:
+    """Return subprocess's arguments for another user. None for ourselves: only root may even set its own ids."""
+    if run_as is None or (run_as.uid == os.geteuid() and os.geteuid() != 0):
+        return {}
+    return {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
+
+
+def hold(pid: int) -> Process | None:
+    """Hold the process `pid`, or return None if there is no such process."""
+    with contextlib.suppress(ProcessLookupError):
+        return Process(pid)
+    return None

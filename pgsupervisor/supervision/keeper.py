@@ -50,6 +50,9 @@ class Postmaster(Protocol):
 
 
 Post: TypeAlias = Callable[[Fact], None]
+Mistake: TypeAlias = Callable[[str, Exception], None]
+"""Called with the cluster's name when a step or an action raised what nobody expected."""
+
 Changed: TypeAlias = Callable[[str, Life, Event, Life], None]
 """Called after each step that changed a life, with the cluster's name, the life before, the event, the life after."""
 
@@ -60,13 +63,16 @@ class Keeper:
     `postmaster` is made by the one who makes the keeper, and posts its facts to `post`.
     """
 
-    def __init__(self, name: str, policy: Policy, priority: int, gate: StartGate, changed: Changed) -> None:
+    def __init__(
+        self, name: str, policy: Policy, priority: int, *, gate: StartGate, changed: Changed, mistake: Mistake
+    ) -> None:
         self.name = name
         self.policy = policy
         self.priority = priority
         self.life = Life()
         self._gate = gate
         self._changed = changed
+        self._mistake = mistake
         self._mailbox: asyncio.Queue[tuple[Event, asyncio.Future[Life] | None]] = asyncio.Queue()
         self._next_life: asyncio.Future[Life] = asyncio.get_running_loop().create_future()
         self._starting: asyncio.Task[None] | None = None
@@ -78,7 +84,12 @@ class Keeper:
         self._mailbox.put_nowait((event, None))
 
     async def order(self, order: Order) -> Life:
-        """Give an order, and return the life as it is right after the order was taken."""
+        """Give an order, and return the life as it is right after the order was taken.
+
+        A keeper that lives no more takes none, and returns its last life.
+        """
+        if self._next_life.done():
+            return self.life
         taken: asyncio.Future[Life] = asyncio.get_running_loop().create_future()
         self._mailbox.put_nowait((order, taken))
         return await taken
@@ -88,16 +99,15 @@ class Keeper:
         return await asyncio.shield(self._next_life)
 
     async def run(self, postmaster: Postmaster) -> None:
-        """Live: take events until cancelled."""
-        clock = asyncio.get_running_loop().time
+        """Live: take events until cancelled. A mistake of ours costs one event, and no cluster its keeper."""
         try:
             while True:
                 event, taken = await self._take()
                 before = self.life
-                self.life, actions = step(self.policy, before, event, clock())
-                self._leave_gate_after(event)
-                for action in actions:
-                    self._perform(action, postmaster)
+                try:
+                    self._live(event, postmaster)
+                except Exception as error:  # noqa: BLE001  # around a keeper
+                    self._mistake(self.name, error)
                 if taken is not None and not taken.done():
                     taken.set_result(self.life)
                 if self.life != before:
@@ -107,6 +117,15 @@ class Keeper:
                 self._starting.cancel()
             self._leave_gate()
             postmaster.release()
+            self._part()
+
+    def _part(self) -> None:
+        """Tell everybody who waits that nothing more will happen here."""
+        self._next_life.set_result(self.life)
+        while not self._mailbox.empty():
+            _, taken = self._mailbox.get_nowait()
+            if taken is not None and not taken.done():
+                taken.set_result(self.life)
 
     async def _take(self) -> tuple[Event, asyncio.Future[Life] | None]:
         """Wait for the next event; the passing of the deadline is one."""
@@ -115,6 +134,12 @@ class Keeper:
                 return await self._mailbox.get()
         except TimeoutError:
             return Timeout(), None
+
+    def _live(self, event: Event, postmaster: Postmaster) -> None:
+        self.life, actions = step(self.policy, self.life, event, asyncio.get_running_loop().time())
+        self._leave_gate_after(event)
+        for action in actions:
+            self._perform(action, postmaster)
 
     def _tell(self, before: Life, event: Event) -> None:
         told, self._next_life = self._next_life, asyncio.get_running_loop().create_future()
@@ -142,10 +167,9 @@ class Keeper:
         self._holds_gate = True
         try:
             await postmaster.spawn()
-        except Exception as error:
-            # Ours, not the administrator's: but a cluster that stays STARTING for ever would hide it.
-            self.post(SpawnFailed(f"mistake in pgsupervisor: {error!r}", hopeless=True, jitter=1.0))
-            raise
+        except Exception as error:  # noqa: BLE001  # around a keeper: a cluster that stayed STARTING would hide it
+            self._mistake(self.name, error)
+            self.post(SpawnFailed(f"a mistake in pgsupervisor: {error!r}", hopeless=True, jitter=1.0))
 
     def _leave_gate_after(self, event: Event) -> None:
         """Let the next server start once this one has, or has failed to, or takes so long that it must be recovery."""

@@ -19,6 +19,7 @@ import signal
 import subprocess
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
 
@@ -109,6 +110,14 @@ class Process:
             return False
         return True
 
+    def catches(self, number: signal.Signals) -> bool:
+        """Tell whether the process has a handler for a signal, so that the signal does not just end it."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():
+                if line.startswith("SigCgt:"):
+                    return bool(int(line.split()[1], base=16) >> (number - 1) & 1)
+        return False
+
     def close(self) -> None:
         """Let go of the process; it is not ended by that. May be called twice."""
         if self.pidfd >= 0:
@@ -191,26 +200,34 @@ def run(
     environment: Mapping[str, str],
     run_as: User | None = None,
     timeout: float | None = None,
+    stdin: int = subprocess.DEVNULL,
 ) -> subprocess.CompletedProcess[str]:
     """Run a short program to its end and return what it said; bytes that are no UTF-8 are kept as surrogates.
 
-    `timeout` is in seconds; the program is killed when it is over, and subprocess.TimeoutExpired is raised.
+    `timeout` is in seconds; when it is over, the program and all that it started (its process group) are killed, and
+    subprocess.TimeoutExpired is raised. `stdin` is a file descriptor that the program may read.
     Raises OSError if the program cannot be executed.
     """
-    return subprocess.run(
+    with subprocess.Popen(
         list(arguments),
         env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        capture_output=True,
+        stdin=stdin,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
         encoding="utf-8",
         errors="surrogateescape",
         cwd="/",
         start_new_session=True,
         umask=0o077,
-        timeout=timeout,
-        check=False,
         **_identity(run_as),
-    )
+    ) as program:
+        try:
+            stdout, stderr = program.communicate(timeout=timeout)
+        finally:
+            # Not reaped yet, so its number, which is its group's too, can belong to nobody else.
+            if program.returncode is None:
+                os.killpg(program.pid, signal.SIGKILL)
+    return subprocess.CompletedProcess(program.args, program.returncode, stdout, stderr)
 
 
 def _identity(run_as: User | None) -> _Identity:
@@ -225,3 +242,21 @@ def hold(pid: int) -> Process | None:
     with contextlib.suppress(ProcessLookupError):
         return Process(pid)
     return None
+
+
+def children(parent: Process) -> list[Process]:
+    """Hold the children of a process; the caller closes them. Empty if the process has ended."""
+    with contextlib.ExitStack() as on_doubt, contextlib.suppress(psutil.NoSuchProcess):
+        held: list[Process] = []
+        for child in psutil.Process(parent.pid).children():
+            process = hold(child.pid)
+            if process is not None:
+                on_doubt.callback(process.close)
+                known = facts(process.pid)
+                if known is not None and known.parent == parent.pid:
+                    held.append(process)
+        # Only while the parent has not ended was its number its own all the time.
+        if parent.alive():
+            on_doubt.pop_all()
+            return held
+    return []

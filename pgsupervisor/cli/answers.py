@@ -1,0 +1,84 @@
+"""What the daemon answers, as types: the client's reading of `io.pgsupervisor.varlink`, which explains each field.
+
+The daemon keeps to its interface, so nothing is checked again here.
+"""
+
+from __future__ import annotations
+
+from typing import TypedDict
+
+
+class Cluster(TypedDict):
+    """A cluster, as GetStatus and Monitor tell of it (of what they tell, what is shown)."""
+
+    name: str
+    state: str
+    wanted: bool
+    since: float
+    pid: int | None
+    port: int | None
+    version: str | None
+    restarts: int
+    reason: str
+    standby: bool
+
+
+class Clusters(TypedDict):
+    """The answer of GetStatus and Monitor."""
+
+    clusters: list[Cluster]
+
+
+class Progress(TypedDict):
+    """A change of a cluster's state while an order is carried out."""
+
+    name: str
+    state: str
+    reason: str
+
+
+class Outcome(TypedDict):
+    """What came of an order for one cluster."""
+
+    name: str
+    ok: bool
+    state: str
+    message: str
+
+
+class Ordered(TypedDict, total=False):
+    """One answer to an order: progress, or in the end the outcomes."""
+
+    progress: Progress | None
+    outcomes: list[Outcome] | None
+
+
+class Change(TypedDict):
+    """What an update does to one cluster."""
+
+    name: str
+    action: str
+    effect: str
+    keys: list[str]
+
+
+class Changes(TypedDict):
+    """The answer of Update."""
+
+    changes: list[Change]
+
+
+class Text(TypedDict):
+    """One answer of GetLog."""
+
+    text: str
+
+
+class Daemon(TypedDict):
+    """The answer of GetDaemon."""
+
+    version: str
+    pid: int
+    started: float
+    inventory: str
+    clusters: int

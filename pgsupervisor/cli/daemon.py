@@ -1,0 +1,37 @@
+"""pgsupctl daemon: the daemon itself, what it is and how it ends."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import Namespace
+from typing import cast
+
+from pgsupervisor.cli.answers import Daemon
+from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.table import duration
+from pgsupervisor.control.client import Client
+
+
+def run(arguments: Namespace, _screen: Screen) -> int:
+    """Carry out `daemon info` or `daemon stop`."""
+    with Client(arguments.socket) as client:
+        if arguments.action == "stop":
+            answer = client.call("StopDaemon", leave=arguments.leave)
+            client.wait_for_end()
+            print(json.dumps(answer) if arguments.json else "pgsupervisord has ended")
+            return 0
+        daemon = cast("Daemon", client.call("GetDaemon"))
+    print(json.dumps(daemon) if arguments.json else _text(daemon, time.time()))
+    return 0
+
+
+def _text(daemon: Daemon, now: float) -> str:
+    """Return what is known of the daemon, one fact per line."""
+    return (
+        f"version    {escape(daemon['version'])}\n"
+        f"pid        {daemon['pid']}\n"
+        f"running    {duration(now - daemon['started'])}\n"
+        f"inventory  {escape(daemon['inventory'])}\n"
+        f"clusters   {daemon['clusters']}"
+    )

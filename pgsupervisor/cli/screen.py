@@ -1,0 +1,55 @@
+"""Where the output goes: a terminal, with a size and perhaps colours, or a pipe, where text is plain and whole."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Mapping
+from typing import NamedTuple
+
+_COLOURS = {"RUNNING": 32, "STARTING": 33, "STOPPING": 33, "BACKOFF": 33, "FATAL": 31}
+"""What a state looks like (ECMA-48, "Select Graphic Rendition"): green is well, yellow is busy, red is over."""
+
+
+class Screen(NamedTuple):
+    """What is known of the standard output. `width` and `height` are None where it is no terminal."""
+
+    width: int | None = None
+    height: int | None = None
+    colour: bool = False
+
+    @property
+    def terminal(self) -> bool:
+        """Whether a person looks at it, and text can be drawn over."""
+        return self.width is not None
+
+    def paint(self, state: str) -> str:
+        """Return a state's name, in its colour where there are colours."""
+        number = _COLOURS.get(state) if self.colour else None
+        return state if number is None else f"\033[{number}m{state}\033[0m"
+
+    def cut(self, line: str) -> str:
+        """Return a line that fits into the width; what was cut off leaves an ellipsis."""
+        return line if self.width is None or len(line) <= self.width else line[: max(0, self.width - 1)] + "…"
+
+
+def screen(environment: Mapping[str, str]) -> Screen:
+    """Look at the standard output. A dumb terminal is none; NO_COLOR means what https://no-color.org says."""
+    if not sys.stdout.isatty() or environment.get("TERM") == "dumb":
+        return Screen()
+    columns, lines = os.get_terminal_size(sys.stdout.fileno())
+    return Screen(columns or 80, lines or 24, colour=not environment.get("NO_COLOR"))
+
+
+def escape(text: str) -> str:
+    r"""Return text that a terminal only shows: control characters and the like as Python would write them.
+
+    >>> escape("\x1b[31mred\n")
+    '\\x1b[31mred\\n'
+    """
+    if text.isprintable():
+        return text
+    return "".join(
+        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
+        for character in text
+    )

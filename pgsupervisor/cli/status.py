@@ -1,0 +1,64 @@
+"""pgsupctl status: how the clusters are, once or as they change."""
+
+from __future__ import annotations
+
+import json
+import time
+from argparse import Namespace
+from collections.abc import Sequence
+from typing import cast
+
+from pgsupervisor.cli.answers import Cluster, Clusters
+from pgsupervisor.cli.screen import Screen
+from pgsupervisor.cli.table import duration, is_well, sentence, table
+from pgsupervisor.control.client import Client
+
+NOT_ALL_WELL = 3
+"""The exit status when something that should run does not."""
+
+
+def run(arguments: Namespace, screen: Screen) -> int:
+    """Print the clusters, and tell by the exit status whether all is well."""
+    with Client(arguments.socket) as client:
+        if arguments.watch:
+            return _watch(client, arguments, screen)
+        answer = cast("Clusters", client.call("GetStatus", names=arguments.names))
+    if arguments.json:
+        print(json.dumps(answer))
+    else:
+        now = time.time()
+        print(*table(answer["clusters"], lambda since: duration(now - since), screen), sep="\n")
+    return 0 if all(map(is_well, answer["clusters"])) else NOT_ALL_WELL
+
+
+def _watch(client: Client, arguments: Namespace, screen: Screen) -> int:
+    """Print each change as it comes: the whole table drawn over itself on a terminal, else one line per change."""
+    known: dict[str, Cluster] = {}
+    drawn = 0
+    for answer in client.stream("Monitor", names=arguments.names):
+        changed = cast("Clusters", answer)["clusters"]
+        if screen.terminal and not arguments.json:
+            known |= {cluster["name"]: cluster for cluster in changed}
+            lines = _fit(table(list(known.values()), _moment, screen), screen)
+            up = f"\033[{drawn}F" if drawn else ""
+            print(up, *(f"{line}\033[K\n" for line in lines), "\033[J", sep="", end="", flush=True)
+            drawn = len(lines)
+        else:
+            for cluster in changed:
+                print(json.dumps(cluster) if arguments.json else _change(cluster), flush=True)
+    return 0
+
+
+def _change(cluster: Cluster) -> str:
+    return sentence(cluster["name"], cluster["state"], cluster["reason"], Screen())
+
+
+def _moment(since: float) -> str:
+    """Say when something began. What is drawn once must stay true, so a duration would be wrong here."""
+    return time.strftime("%b %d %H:%M:%S", time.localtime(since))
+
+
+def _fit(lines: Sequence[str], screen: Screen) -> Sequence[str]:
+    """Return as many lines as a terminal has room for above the cursor's."""
+    room = (screen.height or 2) - 1
+    return lines if len(lines) <= room else [*lines[: room - 1], f"… and {len(lines) - room + 1} more"]

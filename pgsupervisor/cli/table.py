@@ -1,0 +1,67 @@
+"""Clusters as lines of text: pure functions from what the daemon said to what is printed."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from pgsupervisor.cli.answers import Cluster
+from pgsupervisor.cli.screen import Screen, escape
+
+_HEADER = ("NAME", "STATE", "SINCE", "PID", "PORT", "VERSION", "RESTARTS", "REASON")
+_GAP = "  "
+
+
+def table(clusters: Sequence[Cluster], since: Callable[[float], str], screen: Screen) -> list[str]:
+    """Return a table of clusters as lines; `since` puts the Unix time of a cluster's last change into words."""
+    rows = [_HEADER, *(_row(cluster, since) for cluster in clusters)]
+    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    return [_line(row, widths, screen) for row in rows]
+
+
+def sentence(name: str, state: str, reason: str, screen: Screen) -> str:
+    """Return one cluster as a line of its own: `shop: FATAL  reason`."""
+    return f"{escape(name)}: {screen.paint(escape(state))}{_GAP + escape(reason) if reason else ''}"
+
+
+def duration(seconds: float) -> str:
+    """Return a duration in the two units that matter.
+
+    >>> duration(42), duration(200), duration(7500), duration(200_000)
+    ('42 s', '3 min', '2 h 5 min', '2 d 7 h')
+    """
+    minutes, rest = divmod(max(0, int(seconds)), 60)
+    hours, minute = divmod(minutes, 60)
+    days, hour = divmod(hours, 24)
+    if days:
+        return f"{days} d {hour} h"
+    if hours:
+        return f"{hours} h {minute} min"
+    return f"{minutes} min" if minutes else f"{rest} s"
+
+
+def is_well(cluster: Cluster) -> bool:
+    """Tell whether a cluster is as it should be: it runs, or it was stopped on purpose."""
+    return cluster["state"] == "RUNNING" or (cluster["state"] == "STOPPED" and not cluster["wanted"])
+
+
+def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:
+    cells = (
+        cluster["name"],
+        cluster["state"],
+        since(cluster["since"]),
+        cluster.get("pid"),
+        cluster.get("port"),
+        cluster.get("version"),
+        cluster["restarts"],
+        cluster["reason"] or ("standby" if cluster["standby"] else ""),
+    )
+    return tuple("-" if cell is None else escape(str(cell)) for cell in cells)
+
+
+def _line(row: Sequence[str], widths: Sequence[int], screen: Screen) -> str:
+    """Return a row as a line: cut first, then coloured, since a colour takes no room."""
+    padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
+    line = screen.cut(_GAP.join(padded).rstrip())
+    start = widths[0] + len(_GAP)
+    end = start + len(row[1])
+    return line[:start] + screen.paint(row[1]) + line[end:] if len(line) > end else line

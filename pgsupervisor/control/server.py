@@ -1,0 +1,250 @@
+"""The control server: what each method of io.pgsupervisor does with the supervisor.
+
+A method takes a call and returns its last reply; what comes before that, it sends itself (`Call.progress`). A
+mistake of the client's is an error reply; a mistake of ours is told to `mistake`, and ends that one connection.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import Awaitable, Callable, Sequence
+from typing import Final, Protocol, TypeAlias
+
+from pgsupervisor import __version__
+from pgsupervisor.control import parameters, protocol, records
+from pgsupervisor.control.access import LOOKING, groups_of, may
+from pgsupervisor.control.connection import Call, converse
+from pgsupervisor.control.logs import follow_log, read_log
+from pgsupervisor.control.protocol import Parameters, Reply
+from pgsupervisor.errors import InventoryError, NoSuchClusterError
+from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
+from pgsupervisor.supervision.outcome import Outcome
+from pgsupervisor.supervision.plan import Plan
+from pgsupervisor.supervision.supervisor import ALL, Report, Supervisor
+from pgsupervisor.system.watch import Watcher
+
+MAX_CONNECTIONS: Final = 256
+"""Connections at one time; whoever comes when so many are open is turned away at once."""
+
+Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
+
+Mistake: TypeAlias = Callable[[str, Exception], None]
+"""Is told of a mistake of ours, with the name of the method that made it."""
+
+
+class Daemon(Protocol):
+    """What the control socket may ask of the daemon itself."""
+
+    @property
+    def inventory_path(self) -> str:
+        """The inventory's main file."""
+
+    @property
+    def started(self) -> float:
+        """When the daemon started, as a Unix time."""
+
+    @property
+    def ending(self) -> bool:
+        """Whether the daemon is on its way out."""
+
+    async def update(self, report: Report, *, dry_run: bool) -> tuple[Plan, list[Outcome]]:
+        """Read the inventory again, and apply it unless `dry_run`.
+
+        Raises InventoryError.
+        """
+
+    def end(self, *, leave: bool | None) -> None:
+        """Begin to exit, and return at once."""
+
+
+class _ErrorReplyError(Exception):
+    """Ends a call with an error reply."""
+
+    def __init__(self, error: str, **facts: object) -> None:
+        super().__init__(error)
+        self.reply = Reply(facts, error=error)
+
+
+class ControlServer:
+    """Answers calls, one task for each connection."""
+
+    def __init__(self, supervisor: Supervisor, daemon: Daemon, watcher: Watcher, mistake: Mistake) -> None:
+        self._supervisor = supervisor
+        self._daemon = daemon
+        self._watcher = watcher
+        self._mistake = mistake
+        self._connections: set[asyncio.Task[None]] = set()
+        self._methods: dict[str, Method] = {
+            "org.varlink.service.GetInfo": self._get_info,
+            "org.varlink.service.GetInterfaceDescription": self._get_interface_description,
+            "io.pgsupervisor.GetStatus": self._get_status,
+            "io.pgsupervisor.Monitor": self._monitor,
+            "io.pgsupervisor.Start": self._start,
+            "io.pgsupervisor.Stop": self._stop,
+            "io.pgsupervisor.Restart": self._restart,
+            "io.pgsupervisor.Reload": self._reload,
+            "io.pgsupervisor.Kill": self._kill,
+            "io.pgsupervisor.Update": self._update,
+            "io.pgsupervisor.GetLog": self._get_log,
+            "io.pgsupervisor.GetDaemon": self._get_daemon,
+            "io.pgsupervisor.StopDaemon": self._stop_daemon,
+        }
+
+    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        """Serve one connection to its end; made for asyncio.start_unix_server."""
+        if len(self._connections) >= MAX_CONNECTIONS:
+            writer.transport.abort()
+            return
+        task = asyncio.current_task()
+        assert task is not None  # noqa: S101  # asyncio runs this in a task
+        self._connections.add(task)
+        try:
+            await converse(reader, writer, self._answer)
+        except Exception as error:  # noqa: BLE001  # around a connection
+            self._mistake("connection", error)
+        finally:
+            self._connections.discard(task)
+
+    async def close(self) -> None:
+        """End every connection."""
+        for task in self._connections:
+            task.cancel()
+        await asyncio.gather(*self._connections, return_exceptions=True)
+
+    async def _answer(self, call: Call) -> Reply:
+        try:
+            return Reply(await self._method(call)(call))
+        except _ErrorReplyError as error:
+            return error.reply
+        except parameters.InvalidParameterError as error:
+            return Reply({"parameter": error.name}, error=protocol.INVALID_PARAMETER)
+        except NoSuchClusterError as error:
+            return Reply({"name": error.name}, error=protocol.NO_SUCH_CLUSTER)
+        except InventoryError as error:
+            facts = {"path": error.path, "key": error.key, "why": error.why}
+            return Reply(facts, error=protocol.INVENTORY_INVALID)
+
+    def _method(self, call: Call) -> Method:
+        """Find the method, and make sure that this peer may call it."""
+        name = call.request.method
+        method = self._methods.get(name)
+        if method is None:
+            if call.request.interface in {protocol.SERVICE, protocol.INTERFACE}:
+                raise _ErrorReplyError(protocol.METHOD_NOT_FOUND, method=name)
+            raise _ErrorReplyError(protocol.INTERFACE_NOT_FOUND, interface=call.request.interface)
+        admins = self._supervisor.inventory.daemon.admin_group
+        groups = groups_of(call.peer)
+        if not may(name, uid=call.peer.uid, groups=groups, daemon_uid=os.geteuid(), admin_group=admins):
+            raise _ErrorReplyError(protocol.NOT_PERMITTED, user=call.peer.user, method=name)
+        if self._daemon.ending and name not in LOOKING:
+            raise _ErrorReplyError(protocol.SHUTTING_DOWN)
+        return method
+
+    async def _get_info(self, call: Call) -> Parameters:
+        parameters.read(call.request.parameters, parameters.Nothing)
+        return {
+            "vendor": "pgsupervisor",
+            "product": "pgsupervisord",
+            "version": __version__,
+            "url": "https://github.com/pgsupervisor/pgsupervisor",
+            "interfaces": [protocol.SERVICE, protocol.INTERFACE],
+        }
+
+    async def _get_interface_description(self, call: Call) -> Parameters:
+        name = parameters.read(call.request.parameters, parameters.Interface).interface
+        try:
+            return {"description": protocol.interface_description(name)}
+        except KeyError:
+            raise _ErrorReplyError(protocol.INTERFACE_NOT_FOUND, interface=name) from None
+
+    async def _get_status(self, call: Call) -> Parameters:
+        names = parameters.read(call.request.parameters, parameters.Names).names
+        return {"clusters": self._records(names)}
+
+    async def _monitor(self, call: Call) -> Parameters:
+        names = parameters.read(call.request.parameters, parameters.Names).names
+        _need_more(call)
+        with self._supervisor.changes() as changes:
+            await call.stream({"clusters": self._records(names)})
+            while True:
+                changed = await changes.next()
+                if news := [each for each in self._records(names) if each["name"] in changed]:
+                    await call.stream({"clusters": news})
+
+    async def _start(self, call: Call) -> Parameters:
+        return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Start())
+
+    async def _stop(self, call: Call) -> Parameters:
+        asked = parameters.read(call.request.parameters, parameters.StopNames)
+        return await self._order(call, asked, Stop(asked.mode, asked.timeout))
+
+    async def _restart(self, call: Call) -> Parameters:
+        asked = parameters.read(call.request.parameters, parameters.StopNames)
+        return await self._order(call, asked, Restart(asked.mode, asked.timeout))
+
+    async def _reload(self, call: Call) -> Parameters:
+        return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Reload())
+
+    async def _kill(self, call: Call) -> Parameters:
+        return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Kill())
+
+    async def _order(self, call: Call, asked: parameters.Names, order: Order) -> Parameters:
+        outcomes = await self._supervisor.give(self._supervisor.select(asked.names), order, _report_to(call))
+        return {"outcomes": [records.outcome(each) for each in outcomes]}
+
+    async def _update(self, call: Call) -> Parameters:
+        dry_run = bool(parameters.read(call.request.parameters, parameters.Dry).dry_run)
+        changes, outcomes = await self._daemon.update(_report_to(call), dry_run=dry_run)
+        return {
+            "changes": [records.change(each) for each in changes],
+            "outcomes": [records.outcome(each) for each in outcomes],
+        }
+
+    async def _get_log(self, call: Call) -> Parameters:
+        asked = parameters.read(call.request.parameters, parameters.Log)
+        kept = self._supervisor.select([asked.name])
+        if len(kept) != 1:
+            raise NoSuchClusterError(asked.name)
+        path = kept[0].spec.logfile
+        try:
+            if asked.follow:
+                _need_more(call)
+                await follow_log(call, self._watcher, path, asked.lines)
+            return {"text": read_log(path, asked.lines)}
+        except OSError as error:
+            raise _ErrorReplyError(protocol.LOG_NOT_READABLE, path=path, why=error.strerror or str(error)) from error
+
+    async def _get_daemon(self, call: Call) -> Parameters:
+        parameters.read(call.request.parameters, parameters.Nothing)
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started": self._daemon.started,
+            "inventory": self._daemon.inventory_path,
+            "clusters": len(self._supervisor.inventory.clusters),
+        }
+
+    async def _stop_daemon(self, call: Call) -> Parameters:
+        leave = parameters.read(call.request.parameters, parameters.Leave).leave
+        self._daemon.end(leave=leave)
+        return {}
+
+    def _records(self, names: Sequence[str]) -> list[records.ClusterRecord]:
+        now = asyncio.get_running_loop().time()
+        return [records.cluster(kept, now) for kept in self._supervisor.select(names or [ALL])]
+
+
+def _report_to(call: Call) -> Report:
+    """Return what passes on, to the one who gave an order, each life that it leads to."""
+
+    def report(name: str, life: Life) -> None:
+        call.progress({"progress": records.progress(name, life)})
+
+    return report
+
+
+def _need_more(call: Call) -> None:
+    """Refuse a call that streams from a client that expects one reply."""
+    if not call.request.more:
+        raise parameters.InvalidParameterError("more")

@@ -1,0 +1,124 @@
+"""Where a server would listen, and whether somebody else listens there already.
+
+A TCP address is tried as the server itself would take it, by bind(2) with SO_REUSEADDR, and given back at once: nobody
+is connected to. A Unix socket is a file that stays when its server dies, so there only connect(2) tells whether
+somebody listens; PostgreSQL does not log a connection on which nothing is said. Who it is stands in the lock file
+beside the socket (PostgreSQL's src/backend/libpq/pqcomm.c and src/backend/utils/init/miscinit.c).
+"""
+
+from __future__ import annotations
+
+import csv
+import errno
+import os
+import socket
+from pathlib import Path
+
+import psutil
+
+from pgsupervisor.postgres import pidfile
+from pgsupervisor.system.permission import may
+from pgsupervisor.system.process import User
+
+LONGEST_SOCKET_PATH = 107
+"""Bytes that the path of a Unix socket can have, the NUL after it not counted (unix(7), sun_path)."""
+
+
+def split_list(value: str) -> list[str]:
+    """Return the items of a setting such as listen_addresses: separated by commas, and perhaps in double quotes."""
+    items = next(csv.reader([value], skipinitialspace=True), [])
+    return [item.strip() for item in items if item.strip()]
+
+
+def socket_path(directory: str, port: int) -> str:
+    """Return the path of a server's Unix socket; `@` at its beginning means the abstract namespace (unix(7))."""
+    return f"{directory}/.s.PGSQL.{port}"
+
+
+def tcp_problems(addresses: list[str], port: int) -> list[str]:
+    """Return why a server could not listen on a port of these addresses (`*`, IP addresses or host names)."""
+    taken, unusable, free = [], [], False
+    for address in addresses:
+        try:
+            found = socket.getaddrinfo(
+                None if address == "*" else address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
+            )
+        except socket.gaierror as error:
+            unusable.append(f"{address}: {error.strerror}")
+            continue
+        for family, kind, protocol, _, place in found:
+            try:
+                _bind(family, kind, protocol, place)
+                free = True
+            except OSError as error:
+                (taken if error.errno == errno.EADDRINUSE else unusable).append(f"{place[0]}: {error.strerror}")
+    if taken:
+        where = ", ".join(dict.fromkeys(place.rpartition(":")[0] for place in taken))
+        return [f"port {port} at {where} is in use{_listeners(port)}; stop what listens there, or choose another port"]
+    if unusable and not free:
+        return [f"no address of listen_addresses can be used ({'; '.join(unusable)}); correct listen_addresses"]
+    return []
+
+
+def _bind(family: int, kind: int, protocol: int, place: tuple[object, ...]) -> None:
+    with socket.socket(family, kind, protocol) as attempt:
+        attempt.setsockopt(socket.SOL_SOCKET, socket.SO_REUSEADDR, 1)
+        if family == socket.AF_INET6:
+            attempt.setsockopt(socket.IPPROTO_IPV6, socket.IPV6_V6ONLY, 1)
+        attempt.bind(place)
+
+
+def _listeners(port: int) -> str:
+    """Name the processes that listen on a port, as far as we may know them."""
+    pids = {
+        connection.pid
+        for connection in psutil.net_connections("tcp")
+        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid
+    }
+    named = [f"{psutil.Process(pid).name()} (pid {pid})" for pid in sorted(pids) if psutil.pid_exists(pid)]
+    return f" by {', '.join(named)}" if named else ""
+
+
+def unix_problems(directories: list[str], port: int, run_as: User | None) -> list[str]:
+    """Return why a server that runs as `run_as` could not listen on its sockets in these directories."""
+    found = []
+    for directory in directories:
+        path = socket_path(directory, port)
+        if len(os.fsencode(path)) > LONGEST_SOCKET_PATH:
+            found.append(
+                f"the path of the socket {path} is longer than {LONGEST_SOCKET_PATH} bytes; "
+                "choose a shorter directory for unix_socket_directories"
+            )
+        elif not directory.startswith("@") and not Path(directory).is_dir():
+            found.append(
+                f"the socket directory {directory} does not exist; make it, or choose another in unix_socket_directories"
+            )
+        elif not directory.startswith("@") and not (
+            may(run_as, directory, os.W_OK) and may(run_as, directory, os.X_OK)
+        ):
+            found.append(
+                f"the server's user may not write into the socket directory {directory}; "
+                "let him, or choose another in unix_socket_directories"
+            )
+        elif _in_use(path):
+            found.append(
+                f"the socket {path} is in use{_holder(path)}; stop that server, or choose another port or directory"
+            )
+    return found
+
+
+def _in_use(path: str) -> bool:
+    """Tell whether somebody listens on a socket, or has it so that nobody else can take it."""
+    with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
+        attempt.setblocking(False)  # a full queue is an answer as well, and not to be waited for
+        result = attempt.connect_ex("\0" + path[1:] if path.startswith("@") else path)
+    return result not in (errno.ENOENT, errno.ECONNREFUSED)
+
+
+def _holder(path: str) -> str:
+    """Name the server that has a socket, from its lock file, whose lines are those of postmaster.pid."""
+    try:
+        lock = pidfile.parse(Path(path + ".lock").read_text(encoding="utf-8", errors="surrogateescape"))
+    except OSError:
+        lock = None
+    return "" if lock is None else f" by the server with pid {lock.pid} of {lock.data_directory}"

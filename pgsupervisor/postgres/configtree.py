@@ -1,0 +1,194 @@
+"""Which files a configuration consists of, and what they say together.
+
+A configuration is a tree: postgresql.conf includes files and directories, they include others, and after all of
+them comes postgresql.auto.conf, which belongs to `ALTER SYSTEM`. The last assignment of a setting counts,
+wherever it stands (PostgreSQL manual, "Managing Configuration File Contents"; src/backend/utils/misc/guc-file.l).
+
+The server takes all or nothing: one line that it cannot read, and it refuses to start. Whoever comes to mend
+such a file must be able to read it, so here what is wrong is noted and the reading goes on.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import TypeVar
+
+from pgsupervisor.errors import ConfigurationError
+from pgsupervisor.postgres.lexer import INCLUDES, Entry, LineError, parse
+
+_Read = TypeVar("_Read")
+
+_MAX_DEPTH = 10
+"""How deep includes may be nested: CONF_FILE_MAX_DEPTH in src/include/utils/conffiles.h."""
+
+
+@dataclass(frozen=True, slots=True)
+class Assignment:
+    """A line that gives a setting its value.
+
+    `name` is in lower case, `value` without quotes and escapes, `path` absolute, and `line` counted from 1.
+    """
+
+    name: str
+    value: str
+    path: str
+    line: int
+
+
+@dataclass(frozen=True, slots=True)
+class Configuration:
+    """What was read, in the order of reading.
+
+    `main` are the assignments of postgresql.conf and all that it includes; `automatic` those of
+    postgresql.auto.conf, which win over them. `files` and `directories` are all that had a part in it, also those
+    that do not exist yet: the configuration changes when one of them does. `problems` is why PostgreSQL would
+    refuse to read it.
+    """
+
+    main: tuple[Assignment, ...]
+    automatic: tuple[Assignment, ...]
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+    problems: tuple[ConfigurationError, ...]
+
+    def effective(self) -> dict[str, Assignment]:
+        """Return the assignment that counts for each setting, by its name."""
+        return {assignment.name: assignment for assignment in (*self.main, *self.automatic)}
+
+
+def read(path: str, auto_file: str | None, content: bytes | None = None) -> Configuration:
+    """Read postgresql.conf at the absolute `path`, all that it includes, and then `auto_file`, which may be missing.
+
+    `content` is what postgresql.conf says, for whoever has read it already.
+
+    Raises FileNotFoundError if there is no `path`, and PermissionError where we may not read: to go on without
+    such a file would be to answer wrongly.
+    """
+    if content is None:
+        content = _content(path)
+    reader = _Reader()
+    reader.read(path, content, ())
+    main = tuple(reader.assignments)
+    reader.assignments.clear()
+    if auto_file is not None:
+        reader.files[auto_file] = None
+        try:
+            automatic = _content(auto_file)
+        except FileNotFoundError:
+            pass
+        else:
+            reader.read(auto_file, automatic, ())
+    return Configuration(
+        main,
+        tuple(reader.assignments),
+        tuple(reader.files),
+        tuple(reader.directories),
+        tuple(reader.problems),
+    )
+
+
+def lines_of(content: bytes) -> list[bytes]:
+    r"""Split a file into its lines as the server does, at `\n` alone, and keep the line endings."""
+    *lines, last = content.split(b"\n")
+    return [line + b"\n" for line in lines] + ([last] if last else [])
+
+
+@dataclass(frozen=True, slots=True)
+class _Include:
+    """Where a directive stands: in the last file of `chain` (files that include each other), at `line`."""
+
+    chain: tuple[str, ...]
+    line: int
+
+    def locate(self, name: str) -> str:
+        """Return the absolute path of what is included: relative to the directory of the including file.
+
+        As in the server (AbsoluteConfigLocation), `..` is taken away from the path as text, and the symbolic link
+        that the including file may be is not followed.
+        """
+        return os.path.normpath(Path(self.chain[-1]).parent / name)
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Reads files and what they include, and gathers what they say. The dictionaries are ordered sets."""
+
+    assignments: list[Assignment] = field(default_factory=list)
+    files: dict[str, None] = field(default_factory=dict)
+    directories: dict[str, None] = field(default_factory=dict)
+    problems: list[ConfigurationError] = field(default_factory=list)
+
+    def read(self, path: str, content: bytes, chain: tuple[str, ...]) -> None:
+        """Read one file; `chain` are the files that led here."""
+        self.files[path] = None
+        chain = (*chain, path)
+        for number, line in enumerate(lines_of(content), 1):
+            try:
+                entry = parse(line)
+            except LineError as error:
+                self.problems.append(ConfigurationError(path, number, str(error)))
+                continue
+            if entry is None:
+                continue
+            if entry.name in INCLUDES:
+                self._include(entry, _Include(chain, number))
+            else:
+                self.assignments.append(Assignment(entry.name, entry.value, path, number))
+
+    def _include(self, entry: Entry, include: _Include) -> None:
+        if not entry.value.strip(" \t\r\n"):
+            self._problem(include, f"{entry.name} needs the name of a file or directory")
+        elif entry.name == "include_dir":
+            self._directory(include.locate(entry.value), include)
+        else:
+            self._file(include.locate(entry.value), include, required=entry.name == "include")
+
+    def _file(self, path: str, include: _Include, *, required: bool) -> None:
+        # The server follows a circle of files until it is too deep, and then refuses the whole configuration.
+        if path in include.chain:
+            self._problem(include, f'configuration file recursion in "{path}"')
+            return
+        if len(include.chain) > _MAX_DEPTH:
+            self._problem(include, f'could not open configuration file "{path}": maximum nesting depth exceeded')
+            return
+        self.files[path] = None
+        content = self._attempt(_content, path, include if required else None)
+        if content is not None:
+            self.read(path, content, include.chain)
+
+    def _directory(self, path: str, include: _Include) -> None:
+        self.directories[path] = None
+        for name in self._attempt(_configuration_files, path, include) or ():
+            self._file(str(Path(path, name)), include, required=True)
+
+    def _attempt(self, read: Callable[[str], _Read], path: str, include: _Include | None) -> _Read | None:
+        """Read what is included, or note that `include` (None: it may be missing) asks for what is not there."""
+        try:
+            return read(path)
+        except PermissionError:
+            raise
+        except OSError as error:
+            if include is not None:
+                self._problem(include, f'could not open "{path}": {error.strerror}')
+            return None
+
+    def _problem(self, include: _Include, why: str) -> None:
+        self.problems.append(ConfigurationError(include.chain[-1], include.line, why))
+
+
+def _content(path: str) -> bytes:
+    return Path(path).read_bytes()
+
+
+def _configuration_files(directory: str) -> list[str]:
+    """Return the names that include_dir takes from a directory, in C order (GetConfFilesInDir in conffiles.c)."""
+    with os.scandir(directory) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if entry.name.endswith(".conf") and not entry.name.startswith(".") and not entry.is_dir()
+        ]
+    return sorted(names, key=os.fsencode)

@@ -1,0 +1,43 @@
+"""pg_controldata: what a data directory says of itself while no server runs on it.
+
+How a server went down is not told by its exit status: it is 0 after a fast shutdown, and 0 as well after an
+immediate one, which leaves a crash recovery to the next start. The control file, global/pg_control, tells them apart
+(PostgreSQL's src/include/catalog/pg_control.h, DBState).
+"""
+
+from __future__ import annotations
+
+import os
+
+from pgsupervisor.errors import ClusterError
+from pgsupervisor.postgres import command
+from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.system.process import User, run
+
+_CLEAN = ("shut down", "shut down in recovery")
+
+
+def controldata(installation: Installation, data_directory: str, run_as: User | None) -> dict[str, str]:
+    """Return what pg_controldata prints, such as `{"Database cluster state": "shut down", ...}`, in English.
+
+    Raises ClusterError if there is no control file that it could read, and InstallationError without the program.
+    """
+    asked = command.controldata_command(installation.require("pg_controldata"), data_directory)
+    finished = run(
+        asked, environment=command.environment(os.environ, run_as=run_as, extra={"LC_ALL": "C"}), run_as=run_as
+    )
+    if finished.returncode != 0:
+        raise ClusterError(
+            finished.stderr.strip() or f"{asked[0]} ended with status {finished.returncode}",
+            {"command": asked, "returncode": finished.returncode, "stderr": finished.stderr},
+        )
+    pairs = (line.split(":", 1) for line in finished.stdout.splitlines() if ":" in line)
+    return {name: value.strip() for name, value in pairs}
+
+
+def clean_shutdown(installation: Installation, data_directory: str, run_as: User | None) -> bool:
+    """Tell whether the last server on the data directory was shut down cleanly, so that no crash recovery is due.
+
+    Raises ClusterError if there is no control file to tell, and InstallationError without pg_controldata.
+    """
+    return controldata(installation, data_directory, run_as)["Database cluster state"] in _CLEAN

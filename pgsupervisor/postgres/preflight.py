@@ -1,0 +1,198 @@
+"""The pre-flight check: why a server would not start, told in words before it is tried.
+
+A server that cannot start says so in its own log, in its own terms, and ends with status 1 whatever the reason. Most
+reasons can be seen beforehand, in a few milliseconds, and each calls for something else from the administrator. What
+needs PostgreSQL's own judgement, its configuration, is asked of it (`configuration_problem`).
+"""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+from pgsupervisor.errors import ConfigurationError
+from pgsupervisor.postgres import command, pidfile
+from pgsupervisor.postgres.addresses import split_list, tcp_problems, unix_problems
+from pgsupervisor.postgres.command import Settings
+from pgsupervisor.postgres.configfile import ConfigFile
+from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.system.permission import may
+from pgsupervisor.system.process import User, run
+
+_FORBIDDEN_MODE = 0o027
+"""Mode bits that a data directory must not have: 0700 and 0750 pass (PG_MODE_MASK_GROUP in file_perm.h)."""
+
+
+def problems(
+    installation: Installation,
+    data_directory: str,
+    *,
+    run_as: User | None,
+    config_file: str | None = None,
+    settings: Settings | None = None,
+) -> list[str]:
+    """Return the reasons why a server could not start on a data directory, each with what to do next; empty if fine.
+
+    The server would run as `run_as` (None: as we do), with the `config_file` and the `settings` that it would be
+    started with. Of a cluster whose server runs already, its own port is no problem.
+    """
+    found = [*_user_problems(run_as), *_program_problems(installation, run_as)]
+    directory = _directory_problems(data_directory, run_as)
+    if directory:
+        return found + directory
+    wrong = version_problem(installation, data_directory)
+    if wrong is not None:
+        return [*found, wrong]
+    try:
+        return found + _configured_problems(
+            installation, data_directory, run_as=run_as, config_file=config_file, settings=settings
+        )
+    except (ConfigurationError, OSError) as error:
+        return [*found, f"the configuration cannot be read: {error}"]
+
+
+def version_problem(installation: Installation, data_directory: str) -> str | None:
+    """Return why an installation cannot run a data directory: there is none, or it is another version's."""
+    try:
+        version = Path(data_directory, "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
+    except (FileNotFoundError, NotADirectoryError):
+        return f"{data_directory} is not a data directory: it has no PG_VERSION; make one with initdb, or mount it"
+    if version == str(installation.major):
+        return None
+    return (
+        f"{data_directory} belongs to PostgreSQL {version}, and the installation in {installation.bindir} is "
+        f"{installation.version}; choose an installation of PostgreSQL {version}, or upgrade the data with pg_upgrade"
+    )
+
+
+def configuration_problem(
+    installation: Installation,
+    data_directory: str,
+    *,
+    run_as: User | None,
+    config_file: str | None = None,
+    settings: Settings | None = None,
+) -> str | None:
+    """Return what PostgreSQL has against its configuration, in its own words; None if it takes it.
+
+    This is the judgement of `postgres -C`: all settings and their values are checked, pg_hba.conf is not.
+    """
+    # Whatever the configuration says, the messages come here, in English, whole and bare.
+    plain = {"lc_messages": "C", "log_destination": "stderr", "log_line_prefix": "", "log_min_messages": "warning"}
+    asked = command.setting_command(
+        installation.require("postgres"),
+        data_directory,
+        "port",
+        config_file=config_file,
+        settings={**(settings or {}), **plain},
+    )
+    environment = command.environment(os.environ, run_as=run_as, extra={"LC_ALL": "C"})
+    finished = run(asked, environment=environment, run_as=run_as)
+    if finished.returncode == 0:
+        return None
+    said = [_without_severity(line) for line in finished.stderr.splitlines() if line.strip()]
+    return "; ".join(said) or f"{asked[0]} ended with status {finished.returncode}"
+
+
+def _without_severity(line: str) -> str:
+    """Return a line of the server's log without its `LOG:  ` or `FATAL:  `."""
+    severity, colon, message = line.partition(":  ")
+    return message.strip() if colon and severity.isupper() else line.strip()
+
+
+def _user_problems(run_as: User | None) -> list[str]:
+    if (os.geteuid() if run_as is None else run_as.uid) != 0:
+        return []
+    return ["PostgreSQL refuses to run as root: name another user, such as the owner of the data directory"]
+
+
+def _program_problems(installation: Installation, run_as: User | None) -> list[str]:
+    program = installation.postgres
+    if program is None:
+        return [f"{installation.version} has no program postgres in {installation.bindir} that can be executed"]
+    if may(run_as, program, os.X_OK):
+        return []
+    return [f"{_name(run_as)} may not execute {program}: open its directories to him, or move the installation"]
+
+
+def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
+    path = Path(data_directory)
+    try:
+        facts = path.stat()
+        if not path.is_dir():
+            return [f"{data_directory} is not a directory"]
+        path.joinpath("PG_VERSION").exists()
+    except FileNotFoundError:
+        return [f"{data_directory} does not exist: make it with initdb, or mount it"]
+    except OSError as error:
+        return [f"{data_directory} cannot be looked into: {error.strerror}; ask as root or as its owner"]
+    found = []
+    uid = os.geteuid() if run_as is None else run_as.uid
+    if facts.st_uid != uid:
+        found.append(
+            f"{data_directory} belongs to the user with the number {facts.st_uid}, and PostgreSQL would run as "
+            f"{_name(run_as)}: both must be the same; run it as the owner, or change the owner with chown -R"
+        )
+    if facts.st_mode & _FORBIDDEN_MODE:
+        found.append(
+            f"{data_directory} has the mode {facts.st_mode & 0o7777:04o}, and PostgreSQL accepts 0700 and 0750 only; "
+            f"do `chmod 0700 {data_directory}`"
+        )
+    return found
+
+
+def _configured_problems(
+    installation: Installation,
+    data_directory: str,
+    *,
+    run_as: User | None,
+    config_file: str | None,
+    settings: Settings | None,
+) -> list[str]:
+    """Return what is wrong with what the configuration names: the data directory, the port and the sockets."""
+    written = ConfigFile(
+        config_file or Path(data_directory, "postgresql.conf"), auto_file=Path(data_directory, "postgresql.auto.conf")
+    )
+    configured = written.getset(("port", "listen_addresses", "unix_socket_directories", "data_directory"))
+    given = {name.lower().replace("-", "_"): value for name, value in (settings or {}).items()}
+    chosen = {name: value for name, value in configured.items() if value is not None} | given
+    found = []
+    elsewhere = chosen.get("data_directory")
+    if elsewhere is not None and Path(elsewhere).resolve() != Path(data_directory).resolve():
+        found.append(
+            f"the configuration sets data_directory to {elsewhere}, so the server would run there and not on "
+            f"{data_directory}; make both the same"
+        )
+    if "unix_socket_directories" not in chosen:
+        # Its default is the builder's choice: /tmp, or /var/run/postgresql with Debian.
+        asked = command.setting_command(
+            installation.require("postgres"),
+            data_directory,
+            "unix_socket_directories",
+            config_file=config_file,
+            settings=settings,
+        )
+        finished = run(asked, environment=command.environment(os.environ, run_as=run_as), run_as=run_as)
+        chosen["unix_socket_directories"] = finished.stdout.strip() if finished.returncode == 0 else ""
+    return found + _address_problems(data_directory, chosen, run_as)
+
+
+def _address_problems(data_directory: str, chosen: Settings, run_as: User | None) -> list[str]:
+    try:
+        port = int(chosen.get("port", "5432"), base=0)
+    except ValueError:
+        return []  # for PostgreSQL itself to judge: see configuration_problem
+    server = pidfile.postmaster(data_directory)
+    if server is not None:
+        with server:
+            written = pidfile.read(data_directory)
+            if written is not None and written.port == port:
+                return []
+    addresses = split_list(chosen.get("listen_addresses", "localhost"))
+    directories = split_list(chosen["unix_socket_directories"])
+    return tcp_problems(addresses, port) + unix_problems(directories, port, run_as)
+
+
+def _name(run_as: User | None) -> str:
+    """Name the user that the server would run as."""
+    return f"the user with the number {os.geteuid()}" if run_as is None else f"{run_as.name} ({run_as.uid})"

@@ -1,0 +1,229 @@
+"""The keepers by name: orders for many, the beginning and the end of all, and what a new inventory changes.
+
+A supervisor decides nothing about any cluster. It finds keepers, passes orders on, waits for their outcomes, and
+tells those who listen which clusters changed.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from fnmatch import fnmatchcase
+from itertools import groupby
+from typing import Protocol, Self, TypeAlias
+
+from pgsupervisor.errors import NoSuchClusterError
+from pgsupervisor.inventory.spec import ClusterSpec, Inventory
+from pgsupervisor.supervision.gate import StartGate
+from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake, Post, Postmaster
+from pgsupervisor.supervision.life import Event, Life, Order, Restart, Start, Stop
+from pgsupervisor.supervision.outcome import Outcome, outcome
+from pgsupervisor.supervision.plan import Change, Plan, diff
+
+ALL = "all"
+"""The name that means every cluster."""
+
+
+class HostedPostmaster(Postmaster, Protocol):
+    """A postmaster as the supervisor's host makes it: a keeper can move it, and it can be asked where it is."""
+
+    def renew(self, spec: ClusterSpec) -> None:
+        """Go by this spec from the next start on."""
+
+    @property
+    def version(self) -> str | None:
+        """The PostgreSQL version of the installation, such as `15.18`; None if it has not been looked at yet."""
+
+    @property
+    def port(self) -> int | None:
+        """The port that the server uses, or, while none runs, would use as far as the inventory says."""
+
+    @property
+    def socket_directory(self) -> str | None:
+        """The directory of the running server's Unix socket."""
+
+
+Host: TypeAlias = Callable[[ClusterSpec, Post], HostedPostmaster]
+"""Makes a cluster's postmaster, which posts its facts."""
+
+Report: TypeAlias = Callable[[str, Life], None]
+"""Is told of each life that an order's clusters go through."""
+
+
+@dataclass(slots=True)
+class Kept:
+    """A cluster in our care: what the inventory says, the keeper of its life, its postmaster."""
+
+    spec: ClusterSpec
+    keeper: Keeper
+    postmaster: HostedPostmaster
+    task: asyncio.Task[None]
+
+    @property
+    def life(self) -> Life:
+        """The cluster's life at this moment."""
+        return self.keeper.life
+
+
+class Changes:
+    """The names of the clusters that changed, for one listener; it hears of each once, however late it listens."""
+
+    def __init__(self, listeners: set[Changes]) -> None:
+        self._listeners = listeners
+        self._names: set[str] = set()
+        self._wake = asyncio.Event()
+
+    def add(self, name: str) -> None:
+        """Note that a cluster changed."""
+        self._names.add(name)
+        self._wake.set()
+
+    async def next(self) -> frozenset[str]:
+        """Wait until any cluster has changed since the last time, and return the names of all that have."""
+        await self._wake.wait()
+        self._wake.clear()
+        names, self._names = self._names, set()
+        return frozenset(names)
+
+    def __enter__(self) -> Self:
+        self._listeners.add(self)
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._listeners.discard(self)
+
+
+class Supervisor:
+    """Keeps the clusters of an inventory; lives in one event loop."""
+
+    def __init__(self, inventory: Inventory, host: Host, changed: Changed, mistake: Mistake) -> None:
+        self.inventory = inventory
+        self._host = host
+        self._tell = changed
+        self._mistake = mistake
+        self._gate = StartGate(inventory.daemon.start_concurrency)
+        self._kept: dict[str, Kept] = {}
+        self._listeners: set[Changes] = set()
+        self._updating = asyncio.Lock()
+
+    async def begin(self) -> None:
+        """Take every cluster into care, adopt the servers that run, and start the others that shall run."""
+        await self._add(self.inventory.clusters.values())
+
+    def select(self, names: Sequence[str]) -> list[Kept]:
+        """Return the clusters that `names` means, each once, in the inventory's order; a name may be a glob or `all`.
+
+        Raises NoSuchClusterError for a name or glob that means none.
+        """
+        chosen: set[str] = set()
+        for name in names:
+            if name == ALL:
+                found = set(self._kept)
+            elif name in self._kept:
+                found = {name}
+            else:
+                found = {each for each in self._kept if fnmatchcase(each, name)}
+            if not found and name != ALL:
+                raise NoSuchClusterError(name)
+            chosen |= found
+        return [kept for name, kept in self._kept.items() if name in chosen]
+
+    async def give(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
+        """Give an order to clusters and wait for what comes of it; to be cancelled ends the wait, not the order."""
+        return list(await asyncio.gather(*(self._give(each, order, report) for each in kept)))
+
+    def changes(self) -> Changes:
+        """Listen to which clusters change, from now on."""
+        return Changes(self._listeners)
+
+    def plan(self, new: Inventory) -> Plan:
+        """Return what `update` would do."""
+        return diff(self.inventory, new)
+
+    async def update(self, new: Inventory, report: Report) -> tuple[Plan, list[Outcome]]:
+        """Apply a new inventory and wait until that is done. A cluster that did not change is not touched."""
+        async with self._updating:
+            changes = self.plan(new)
+            self._gate.resize(new.daemon.start_concurrency - self.inventory.daemon.start_concurrency)
+            self.inventory = new
+            removed = await self._remove([self._kept[each.name] for each in changes if each.action == "remove"], report)
+            again = [self._change(each, new.clusters[each.name]) for each in changes if each.action == "change"]
+            added = await self._add(new.clusters[each.name] for each in changes if each.action == "add")
+            restarted, started = await asyncio.gather(
+                self.give([kept for kept in again if kept is not None], Restart(), report),
+                self.give(added, Start(), report),
+            )
+            return changes, removed + restarted + started
+
+    async def end(self, *, leave: bool) -> None:
+        """Stop every server, those with the highest number first and equals together, or `leave` them all running."""
+        everybody = sorted(self._kept.values(), key=lambda kept: kept.spec.priority, reverse=True)
+        if not leave:
+            for _, group in groupby(everybody, key=lambda kept: kept.spec.priority):
+                await self.give(group, Stop(), _nobody)
+        await self._let_go(everybody)
+
+    def hasten(self) -> None:
+        """Make the stop of every server an immediate one."""
+        for kept in self._kept.values():
+            kept.keeper.post(Stop("immediate"))
+
+    async def _give(self, kept: Kept, order: Order, report: Report) -> Outcome:
+        life = await kept.keeper.order(order)
+        report(kept.spec.name, life)
+        while (done := outcome(kept.spec.name, order, life)) is None:
+            life = await kept.keeper.next_life()
+            report(kept.spec.name, life)
+        return done
+
+    async def _add(self, specs: Iterable[ClusterSpec]) -> list[Kept]:
+        """Take clusters into care, and begin to start those that shall run; return these."""
+        added = [self._take_in(spec) for spec in specs]
+        # Whatever runs is adopted before anything is started: only then is the order of starts by priority alone.
+        await asyncio.gather(*(kept.postmaster.find() for kept in added))
+        wanted = sorted((kept for kept in added if kept.spec.autostart), key=lambda kept: kept.spec.priority)
+        for kept in wanted:
+            kept.keeper.post(Start())
+        return wanted
+
+    def _take_in(self, spec: ClusterSpec) -> Kept:
+        keeper = Keeper(spec.name, spec, spec.priority, gate=self._gate, changed=self._changed, mistake=self._mistake)
+        postmaster = self._host(spec, keeper.post)
+        task = asyncio.create_task(keeper.run(postmaster), name=f"keeper {spec.name}")
+        kept = self._kept[spec.name] = Kept(spec, keeper, postmaster, task)
+        return kept
+
+    def _changed(self, name: str, before: Life, event: Event, after: Life) -> None:
+        self._tell(name, before, event, after)
+        for listener in self._listeners:
+            listener.add(name)
+
+    def _change(self, change: Change, spec: ClusterSpec) -> Kept | None:
+        """Go by a new spec; return the cluster if its server has to be restarted for it."""
+        kept = self._kept[change.name]
+        kept.spec = spec
+        kept.keeper.policy = spec
+        kept.keeper.priority = spec.priority
+        kept.postmaster.renew(spec)
+        return kept if change.effect == "restart" and kept.life.want_up else None
+
+    async def _remove(self, removed: list[Kept], report: Report) -> list[Outcome]:
+        outcomes = await self.give(removed, Stop(), report)
+        await self._let_go(removed)
+        for kept in removed:
+            del self._kept[kept.spec.name]
+        return outcomes
+
+    async def _let_go(self, kept: Iterable[Kept]) -> None:
+        tasks = [each.task for each in kept]
+        for task in tasks:
+            task.cancel()
+        for task in tasks:
+            with contextlib.suppress(asyncio.CancelledError):
+                await task
+
+
+def _nobody(_name: str, _life: Life) -> None:
+    """Report to nobody."""

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
-import pwd
 import shutil
 import tempfile
 from collections.abc import Iterator
@@ -11,21 +11,35 @@ from pathlib import Path
 
 import pytest
 
+from pgsupervisor.daemon import staging
+from pgsupervisor.errors import InstallationError
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.discovery import discover
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.system.process import User, run, user
+from pgsupervisor.system.process import User, run
+
+SERVER_USER = staging.server_user()
+
+_STAGED = tempfile.mkdtemp(prefix="pgs-", dir="/tmp")
+"""Where a copy of the embedded PostgreSQL goes if the server's user cannot enter the checkout that has it."""
 
 
-def _server_user() -> User | None:
-    """Whom servers run as: PostgreSQL refuses root, so root lends them to `postgres`, or to `nobody`."""
-    if os.geteuid() != 0:
-        return None
-    names = {entry.pw_name for entry in pwd.getpwall()}
-    return user("postgres" if "postgres" in names else "nobody")
+def _installations() -> list[Installation]:
+    """Find every installation that the server's user can run; what lies in somebody's home he may not enter."""
+    os.chmod(_STAGED, 0o755)
+    found = []
+    for installation in discover():
+        with contextlib.suppress(InstallationError):
+            found.append(staging.within_reach(installation, SERVER_USER, _STAGED))
+    return found
 
 
-SERVER_USER = _server_user()
+INSTALLATIONS = _installations()
+
+
+def pytest_unconfigure() -> None:
+    """Remove the copy."""
+    shutil.rmtree(_STAGED)
 
 
 @pytest.fixture(scope="session")
@@ -34,7 +48,7 @@ def server_user() -> User | None:
     return SERVER_USER
 
 
-@pytest.fixture(params=discover(), ids=lambda installation: installation.version.replace(" ", "-"))
+@pytest.fixture(params=INSTALLATIONS, ids=lambda installation: installation.version.replace(" ", "-"))
 def installation(request: pytest.FixtureRequest) -> Installation:
     """Every installation that this machine has, one after the other."""
     found: Installation = request.param
@@ -90,9 +104,7 @@ def data_directory(installation: Installation, short_directory: Path, _templates
         )
         assert finished.returncode == 0, finished.stderr
         with (template / "postgresql.conf").open("a") as file:
-            file.write(
-                "listen_addresses = ''\nfsync = off\nshared_buffers = '16MB'\nmax_connections = '20'\n"
-            )
+            file.write("listen_addresses = ''\nfsync = off\nshared_buffers = '16MB'\nmax_connections = '20'\n")
     path = short_directory / "data"
     _copy(template, path)
     with (path / "postgresql.conf").open("a") as file:

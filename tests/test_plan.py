@@ -146,11 +146,11 @@ def test_order() -> None:
     def named(name: str, priority: int = 0) -> ClusterSpec:
         return replace(SHOP, name=name, priority=priority)
 
-    before = _inventory(named("z"), named("y"), named("m"), named("l"), named("same"))
+    removed = [Change(name, "remove") for name in "tuvwxyz"]
+    before = _inventory(*(named(change.name) for change in reversed(removed)), named("m"), named("l"), named("same"))
     after = _inventory(named("same"), named("b"), named("m", 1), named("a"), named("l", 1))
     assert diff(before, after) == (
-        Change("y", "remove"),
-        Change("z", "remove"),
+        *removed,
         Change("l", "change", "nothing", ("priority",)),
         Change("m", "change", "nothing", ("priority",)),
         Change("a", "add"),

@@ -56,7 +56,7 @@ def test_durations(written: object, seconds: float) -> None:
 )
 def test_what_is_no_duration(written: object) -> None:
     """What could be misunderstood is refused, and the message shows how to write it."""
-    with pytest.raises(ValueError, match='must be a duration: .* "10s" or "2min", not ') as caught:
+    with pytest.raises(ValueError, match=r'must be a duration: .* "10s" or "2min", not ') as caught:
         duration(written)
     assert repr(written) in str(caught.value)
 
@@ -82,5 +82,5 @@ def test_sizes(written: object, bytes_: int) -> None:
 @pytest.mark.parametrize("written", ["", "64mb", "64KB", "64MiB", "-1MB", -1, math.inf, True, None])
 def test_what_is_no_size(written: object) -> None:
     """The units are PostgreSQL's, in its case; anything else is refused."""
-    with pytest.raises(ValueError, match='must be a size: .* "64MB" or "1GB", not '):
+    with pytest.raises(ValueError, match=r'must be a size: .* "64MB" or "1GB", not '):
         size(written)

@@ -33,7 +33,7 @@ def _with_all_keys() -> str:
 
 @pytest.fixture
 def complete(tmp_path: Path) -> Inventory:
-    """The sample with every key taken out of its comment."""
+    """Load the sample with every key taken out of its comment."""
     path = tmp_path / "inventory.toml"
     path.write_text(_with_all_keys())
     return _load(path)
@@ -50,8 +50,7 @@ def test_every_key_is_in_the_sample() -> None:
     sample = tomllib.loads(_with_all_keys())
     installations = set().union(*sample["installations"].values())
     assert (set(sample), set(sample["daemon"]), installations, set(sample["clusters"]["shop"])) == tuple(
-        {field.name for field in fields(table)}
-        for table in (MainFile, DaemonTable, InstallationTable, ClusterTable)
+        {field.name for field in fields(table)} for table in (MainFile, DaemonTable, InstallationTable, ClusterTable)
     )
 
 

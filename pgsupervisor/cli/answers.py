@@ -46,13 +46,6 @@ class Outcome(TypedDict):
     message: str
 
 
-class Ordered(TypedDict, total=False):
-    """One answer to an order: progress, or in the end the outcomes."""
-
-    progress: Progress | None
-    outcomes: list[Outcome] | None
-
-
 class Change(TypedDict):
     """What an update does to one cluster."""
 
@@ -62,10 +55,12 @@ class Change(TypedDict):
     keys: list[str]
 
 
-class Changes(TypedDict):
-    """The answer of Update."""
+class Ordered(TypedDict, total=False):
+    """One answer to an order or an update: progress, or in the end what came of it."""
 
-    changes: list[Change]
+    progress: Progress | None
+    changes: list[Change] | None
+    outcomes: list[Outcome] | None
 
 
 class Text(TypedDict):

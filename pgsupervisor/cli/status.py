@@ -6,12 +6,14 @@ import json
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import cast
+from typing import TYPE_CHECKING, cast
 
-from pgsupervisor.cli.answers import Cluster, Clusters
 from pgsupervisor.cli.screen import Screen
 from pgsupervisor.cli.table import duration, is_well, sentence, table
 from pgsupervisor.control.client import Client
+
+if TYPE_CHECKING:
+    from pgsupervisor.cli.answers import Cluster, Clusters
 
 NOT_ALL_WELL = 3
 """The exit status when something that should run does not."""

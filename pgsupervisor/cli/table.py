@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from textwrap import wrap
+from typing import TYPE_CHECKING
 
-from pgsupervisor.cli.answers import Cluster
 from pgsupervisor.cli.screen import Screen, escape
+
+if TYPE_CHECKING:
+    from pgsupervisor.cli.answers import Cluster
 
 _HEADER = ("NAME", "STATE", "SINCE", "PID", "PORT", "VERSION", "RESTARTS", "REASON")
 _GAP = "  "
+_INDENT = "    "
 
 
 def table(clusters: Sequence[Cluster], since: Callable[[float], str], screen: Screen) -> list[str]:
     """Return a table of clusters as lines; `since` puts the Unix time of a cluster's last change into words."""
     rows = [_HEADER, *(_row(cluster, since) for cluster in clusters)]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    return [_line(row, widths, screen) for row in rows]
+    header = _finished(_joined(_HEADER, widths), _HEADER[1], widths, screen)
+    return [header, *(line for row in rows[1:] for line in _lines(row, widths, screen))]
 
 
 def sentence(name: str, state: str, reason: str, screen: Screen) -> str:
@@ -58,10 +64,28 @@ def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:
     return tuple("-" if cell is None else escape(str(cell)) for cell in cells)
 
 
-def _line(row: Sequence[str], widths: Sequence[int], screen: Screen) -> str:
-    """Return a row as a line: cut first, then coloured, since a colour takes no room."""
-    padded = (cell.ljust(width) for cell, width in zip(row, widths, strict=True))
-    line = screen.cut(_GAP.join(padded).rstrip())
+def _lines(row: Sequence[str], widths: Sequence[int], screen: Screen) -> list[str]:
+    """Return a row as lines: one, unless a terminal has no room for the reason, which then stands below, whole."""
+    whole = _joined(row, widths)
+    if screen.width is None or len(whole) <= screen.width or not row[-1]:
+        return [_finished(whole, row[1], widths, screen)]
+    below = wrap(
+        row[-1],
+        max(screen.width, 2 * len(_INDENT)),
+        initial_indent=_INDENT,
+        subsequent_indent=_INDENT,
+        break_on_hyphens=False,
+    )
+    return [_finished(_joined(row[:-1], widths), row[1], widths, screen), *map(screen.cut, below)]
+
+
+def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
+    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)).rstrip()
+
+
+def _finished(line: str, state: str, widths: Sequence[int], screen: Screen) -> str:
+    """Return a line as it is printed: cut first, then coloured, since a colour takes no room."""
+    line = screen.cut(line)
     start = widths[0] + len(_GAP)
-    end = start + len(row[1])
-    return line[:start] + screen.paint(row[1]) + line[end:] if len(line) > end else line
+    end = start + len(state)
+    return line[:start] + screen.paint(state) + line[end:] if len(line) > end else line

@@ -1,30 +1,35 @@
-"""pgsupctl update: have the inventory read again, and say what that changes."""
+"""pgsupctl update: have the inventory read again, and say what that changes and what came of it."""
 
 from __future__ import annotations
 
 import json
 from argparse import Namespace
-from typing import cast
+from typing import TYPE_CHECKING
 
-from pgsupervisor.cli.answers import Change, Changes
+from pgsupervisor.cli.progress import exit_status, last_answer, outcome_lines
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.control.client import Client
 
+if TYPE_CHECKING:
+    from pgsupervisor.cli.answers import Change
 
-def run(arguments: Namespace, _screen: Screen) -> int:
-    """Print the changes, one per line."""
-    with Client(arguments.socket, timeout=None) as client:
-        answer = cast("Changes", client.call("Update", dry_run=arguments.dry_run))
+
+def run(arguments: Namespace, screen: Screen) -> int:
+    """Print the changes, then what came of those that needed a start, a stop or a restart."""
+    with Client(arguments.socket) as client:
+        answers = client.stream("Update", dry_run=arguments.dry_run)
+        answer = last_answer(answers, Screen() if arguments.json else screen)
     if arguments.json:
         print(json.dumps(answer))
-        return 0
-    for change in answer["changes"]:
-        print(_line(change))
-    if not answer["changes"]:
-        print("nothing changes")
+        return exit_status(answer)
+    changes = answer.get("changes") or []
+    for line in [*map(_line, changes), *outcome_lines(answer, screen)]:
+        print(line)
+    if not changes:
+        print("Nothing changes.")
     elif arguments.dry_run:
-        print("nothing was done; without --dry-run it will be")
-    return 0
+        print("Nothing was done yet.")
+    return exit_status(answer)
 
 
 def _line(change: Change) -> str:

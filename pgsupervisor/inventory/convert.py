@@ -108,9 +108,9 @@ def _explained(message: str, raw: Any, kind: Any, place: Place) -> InventoryErro
         place /= missing[1]
         return place.error(f"is missing; it must be {_description(_field_type(kind, missing[1]))}")
     if unknown := _UNKNOWN.fullmatch(message):
-        known = [field.name for field in msgspec.structs.fields(kind)]
-        return (place / unknown[1]).error(f'unknown key "{unknown[1]}"; {suggestion(unknown[1], known)}')
-    return place.error(f"must be {_description(kind)}, not {_written(raw)}")
+        hint = suggestion(unknown[1], (field.name for field in msgspec.structs.fields(kind)))
+        return (place / unknown[1]).error(f'unknown key "{unknown[1]}"; {hint}')
+    return place.error(f"is {_written(raw)}; it must be {_description(kind)}")
 
 
 def suggestion(wrong: str, known: Iterable[str]) -> str:
@@ -119,7 +119,7 @@ def suggestion(wrong: str, known: Iterable[str]) -> str:
     near = difflib.get_close_matches(wrong, names, n=1)
     if near:
         return f'did you mean "{near[0]}"?'
-    return f"there is: {', '.join(names)}" if names else "there is none"
+    return f"known are: {', '.join(names)}" if names else "none is defined"
 
 
 def _field_type(kind: Any, name: str) -> Any:

@@ -98,7 +98,7 @@ def _included(patterns: list[str], main: Place) -> Iterator[tuple[Place, Include
     read = {main.file}
     for index, pattern in enumerate(patterns):
         # Path.glob would take hidden files too, such as the ones that an editor leaves behind.
-        found = sorted(glob.glob(pattern, root_dir=directory))  # noqa: PTH207
+        found = sorted(glob.glob(pattern, root_dir=directory))
         if not found and not glob.has_magic(pattern):
             raise (main / "include").item(index).error(f"there is no file {directory / pattern}")
         for name in found:
@@ -113,7 +113,7 @@ def _included_file(raw: Mapping[str, object], place: Place, main: Place) -> Incl
     only_main = set(MainFile.__struct_fields__) - set(IncludedFile.__struct_fields__)
     for key in raw:
         if key in only_main:
-            raise (place / key).error(f"belongs into the main file, {main.file}")
+            raise (place / key).error(f"belongs in the main file, {main.file}")
     return convert(raw, IncludedFile, place)
 
 

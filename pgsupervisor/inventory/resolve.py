@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pgsupervisor.inventory.convert import Place, convert, ensure, suggestion
 from pgsupervisor.inventory.schema import (
@@ -30,9 +30,9 @@ class Layer:
     """A table that clusters are made of, `[defaults]` or `[clusters.NAME]`: where it is, and what it says itself."""
 
     place: Place
-    given: Mapping[str, object] = field(default_factory=dict)
-    settings: Mapping[str, str] = field(default_factory=dict)
-    environment: Mapping[str, str] = field(default_factory=dict)
+    given: Mapping[str, object]
+    settings: Mapping[str, str]
+    environment: Mapping[str, str]
 
 
 def layer(raw: object, kind: type[DefaultsTable], place: Place) -> Layer:
@@ -62,7 +62,7 @@ def _settings(table: Mapping[str, object], place: Place) -> Iterator[tuple[str, 
         ensure(written, SettingName, here)
         name = written.lower()
         if name in _OWN_KEYS:
-            raise here.error(f'cannot be given as a setting; use the key "{name}" of the cluster')
+            raise here.error(f'is no setting to give; use the key "{name}" of the cluster')
         if name in seen:
             raise here.error(f'is the same setting as "{seen[name]}"')
         ensure(value, SettingValue, here)

@@ -1,9 +1,10 @@
 """Which keys an inventory has, what may stand in them, and what they are when nobody writes them.
 
 This is the one place where a key's type, its limits and its default are written down. Each type describes itself in
-words (`Meta(description=...)`): "port must be {description}, not 0" is then the error, whichever way it is
-missed. Tables whose keys are names (clusters, installations, settings, environment) are dictionaries of anything
-here: `load` converts their entries one by one, so that an error can tell which entry it is about.
+words (`Meta(description=...)`): "it must be {description}" is then the error, whichever way it is missed.
+
+Tables whose keys are names (clusters, installations, settings, environment) are dictionaries of anything here. Their
+entries are converted one by one (`load`, `resolve`), as msgspec does not tell which entry of a dictionary is wrong.
 """
 
 from __future__ import annotations
@@ -67,7 +68,7 @@ User = Annotated[
     str,
     Meta(
         pattern=rf"\A(?!root\Z){_ACCOUNT}\Z",
-        description="the name of an OS user, and not root, whom PostgreSQL refuses",
+        description="the name of an OS user other than root, whom PostgreSQL refuses",
     ),
 ]
 Group = Annotated[

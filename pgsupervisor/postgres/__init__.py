@@ -1,1 +1,43 @@
-"""What PostgreSQL is: installations, clusters and their files. A public library; its calls block."""
+"""What PostgreSQL is: installations, clusters and their files. A public library; its calls block.
+
+>>> from pgsupervisor.postgres import Cluster, Installation
+>>> cluster = Cluster(Installation.from_bindir("/usr/lib/postgresql/15/bin"), "/srv/pg/shop")
+>>> cluster.init(user="shop")
+>>> cluster.settings.update({"port": "5433", "listen_addresses": "localhost"})
+>>> with cluster:
+...     cluster.pid()
+4711
+
+It carries over the cluster management of py-postgresql: `Installation` and `Cluster` have the same methods there.
+"""
+
+from pgsupervisor.errors import (
+    ClusterError,
+    ClusterInitializationError,
+    ClusterNotRunningError,
+    ClusterStartupError,
+    ClusterTimeoutError,
+    ConfigurationError,
+    InitDBError,
+    InstallationError,
+)
+from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres.configfile import ConfigFile
+from pgsupervisor.postgres.discovery import discover
+from pgsupervisor.postgres.installation import Installation, pg_config_dictionary
+
+__all__ = [
+    "Cluster",
+    "ClusterError",
+    "ClusterInitializationError",
+    "ClusterNotRunningError",
+    "ClusterStartupError",
+    "ClusterTimeoutError",
+    "ConfigFile",
+    "ConfigurationError",
+    "InitDBError",
+    "Installation",
+    "InstallationError",
+    "discover",
+    "pg_config_dictionary",
+]

@@ -8,6 +8,7 @@ beside the socket (PostgreSQL's src/backend/libpq/pqcomm.c and src/backend/utils
 
 from __future__ import annotations
 
+import contextlib
 import csv
 import errno
 import os
@@ -37,7 +38,9 @@ def socket_path(directory: str, port: int) -> str:
 
 def tcp_problems(addresses: list[str], port: int) -> list[str]:
     """Return why a server could not listen on a port of these addresses (`*`, IP addresses or host names)."""
-    taken, unusable, free = [], [], False
+    taken: list[str] = []
+    unusable: list[str] = []
+    free = False
     for address in addresses:
         try:
             found = socket.getaddrinfo(
@@ -51,9 +54,12 @@ def tcp_problems(addresses: list[str], port: int) -> list[str]:
                 _bind(family, kind, protocol, place)
                 free = True
             except OSError as error:
-                (taken if error.errno == errno.EADDRINUSE else unusable).append(f"{place[0]}: {error.strerror}")
+                if error.errno == errno.EADDRINUSE:
+                    taken.append(str(place[0]))
+                else:
+                    unusable.append(f"{place[0]}: {error.strerror}")
     if taken:
-        where = ", ".join(dict.fromkeys(place.rpartition(":")[0] for place in taken))
+        where = ", ".join(dict.fromkeys(taken))
         return [f"port {port} at {where} is in use{_listeners(port)}; stop what listens there, or choose another port"]
     if unusable and not free:
         return [f"no address of listen_addresses can be used ({'; '.join(unusable)}); correct listen_addresses"]
@@ -73,9 +79,15 @@ def _listeners(port: int) -> str:
     pids = {
         connection.pid
         for connection in psutil.net_connections("tcp")
-        if connection.status == psutil.CONN_LISTEN and connection.laddr.port == port and connection.pid
+        if connection.status == psutil.CONN_LISTEN
+        and connection.laddr
+        and connection.laddr.port == port
+        and connection.pid
     }
-    named = [f"{psutil.Process(pid).name()} (pid {pid})" for pid in sorted(pids) if psutil.pid_exists(pid)]
+    named = []
+    for pid in sorted(pids):
+        with contextlib.suppress(psutil.NoSuchProcess):
+            named.append(f"{psutil.Process(pid).name()} (pid {pid})")
     return f" by {', '.join(named)}" if named else ""
 
 
@@ -89,16 +101,10 @@ def unix_problems(directories: list[str], port: int, run_as: User | None) -> lis
                 f"the path of the socket {path} is longer than {LONGEST_SOCKET_PATH} bytes; "
                 "choose a shorter directory for unix_socket_directories"
             )
-        elif not directory.startswith("@") and not Path(directory).is_dir():
+        elif not directory.startswith("@") and not _writable(directory, run_as):
             found.append(
-                f"the socket directory {directory} does not exist; make it, or choose another in unix_socket_directories"
-            )
-        elif not directory.startswith("@") and not (
-            may(run_as, directory, os.W_OK) and may(run_as, directory, os.X_OK)
-        ):
-            found.append(
-                f"the server's user may not write into the socket directory {directory}; "
-                "let him, or choose another in unix_socket_directories"
+                f"the socket directory {directory} does not exist, or the server's user may not write into it; "
+                "make it so, or choose another in unix_socket_directories"
             )
         elif _in_use(path):
             found.append(
@@ -107,10 +113,15 @@ def unix_problems(directories: list[str], port: int, run_as: User | None) -> lis
     return found
 
 
+def _writable(directory: str, run_as: User | None) -> bool:
+    """Tell whether a server could make its socket there."""
+    return Path(directory).is_dir() and may(run_as, directory, os.W_OK) and may(run_as, directory, os.X_OK)
+
+
 def _in_use(path: str) -> bool:
     """Tell whether somebody listens on a socket, or has it so that nobody else can take it."""
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as attempt:
-        attempt.setblocking(False)  # a full queue is an answer as well, and not to be waited for
+        attempt.settimeout(0)  # a full queue is an answer as well, and not to be waited for
         result = attempt.connect_ex("\0" + path[1:] if path.startswith("@") else path)
     return result not in (errno.ENOENT, errno.ECONNREFUSED)
 

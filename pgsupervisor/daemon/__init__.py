@@ -1,0 +1,6 @@
+"""pgsupervisord: where the rooms are wired together.
+
+Nothing is decided here. `main` reads the arguments, `service` connects the parts and waits for the end, `hosting`
+is what a keeper's postmaster really is (the library, a pidfd and an inotify watch), `reporting` is the log, and
+`demo` is a tour.
+"""

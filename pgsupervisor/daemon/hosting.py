@@ -1,0 +1,254 @@
+"""A keeper's postmaster, for real: the library for what is done, a pidfd and a watched file for what happens.
+
+What blocks (looking at the directory, initdb, starting the server, asking how it went down) runs in a thread and
+comes back as a fact. What happens by itself is told by the kernel: the pidfd when the server ends, inotify when it
+rewrites postmaster.pid, whose last line says `ready`. Between those, nothing runs here at all.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import random
+import subprocess
+from collections.abc import Callable, Coroutine
+from dataclasses import dataclass
+from signal import Signals
+
+from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.daemon.last_words import last_words
+from pgsupervisor.errors import InstallationError, PgSupervisorError
+from pgsupervisor.inventory.spec import ClusterSpec
+from pgsupervisor.postgres import pidfile, preflight
+from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres.controldata import clean_shutdown
+from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.supervision.keeper import Post
+from pgsupervisor.supervision.life import Exited, Ready, Spawned, SpawnFailed
+from pgsupervisor.system.logfile import open_for_append, written_since
+from pgsupervisor.system.process import Process
+from pgsupervisor.system.watch import Watcher
+
+_JITTER = 0.2
+"""How much the wait before a restart varies, up and down."""
+
+
+class _CannotStartError(PgSupervisorError):
+    """A server that would not start, as things stand: trying again would not help."""
+
+
+@dataclass(slots=True)
+class _Running:
+    """A postmaster that runs, held by its pidfd; `child` if we started it, and may ask for its exit status."""
+
+    spec: ClusterSpec
+    installation: Installation
+    cluster: Cluster
+    process: Process
+    child: subprocess.Popen[bytes] | None
+    log_offset: int
+    port: int | None = None
+    socket_directory: str | None = None
+    standby: bool | None = None
+    cancel_watch: Callable[[], None] = lambda: None
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has been ready once."""
+        return self.standby is not None
+
+
+class HostedPostmaster:
+    """The postmaster of one cluster; made and used in the event loop."""
+
+    def __init__(self, spec: ClusterSpec, post: Post, watcher: Watcher, installations: Installations) -> None:
+        self._spec = spec
+        self._post = post
+        self._watcher = watcher
+        self._installations = installations
+        self._running: _Running | None = None
+        self._tasks: set[asyncio.Task[None]] = set()
+        self.version: str | None = None
+
+    @property
+    def port(self) -> int | None:
+        """The port that the running server says it uses, else what the inventory says."""
+        return self._running.port if self._running is not None and self._running.port else self._spec.port
+
+    @property
+    def socket_directory(self) -> str | None:
+        """The directory of the running server's first Unix socket."""
+        return self._running.socket_directory if self._running is not None else None
+
+    def renew(self, spec: ClusterSpec) -> None:
+        """Go by this spec from the next start on."""
+        self._spec = spec
+
+    async def find(self) -> None:
+        """Adopt the server if it runs already. What keeps us from looking will be told by the first start."""
+        try:
+            running = await asyncio.to_thread(self._adopt, self._spec)
+        except (OSError, PgSupervisorError):
+            return
+        if running is not None:
+            self._hold(running)
+
+    async def spawn(self) -> None:
+        """Adopt the server that runs, or start one."""
+        spec = self._spec
+        try:
+            running = await asyncio.to_thread(lambda: self._adopt(spec) or self._start(spec))
+        except _CannotStartError as error:
+            self._post(SpawnFailed(str(error), hopeless=True, jitter=1.0))
+        except (OSError, PgSupervisorError) as error:
+            hopeless = isinstance(error, InstallationError)
+            self._post(SpawnFailed(str(error), hopeless=hopeless, jitter=_jitter()))
+        else:
+            self._hold(running)
+
+    def signal(self, number: Signals) -> None:
+        """Send a signal to the postmaster; a SIGKILL reaches its backends too, which would outlive it."""
+        if self._running is None:
+            return
+        if number is Signals.SIGKILL:
+            self._in_background(asyncio.to_thread(self._running.cluster.kill))
+        else:
+            self._running.process.signal(number)
+
+    def release(self) -> None:
+        """Let go of the postmaster, which runs on."""
+        running, self._running = self._running, None
+        if running is not None:
+            self._let_go(running)
+
+    # What blocks, in a thread.
+
+    def _adopt(self, spec: ClusterSpec) -> _Running | None:
+        installation, cluster = self._look_up(spec)
+        process = cluster.postmaster()
+        if process is None:
+            return None
+        return _Running(spec, installation, cluster, process, None, _size(spec.logfile))
+
+    def _start(self, spec: ClusterSpec) -> _Running:
+        """Start a server, after the checks that give a reason in words."""
+        installation, cluster = self._look_up(spec)
+        if spec.init and not os.path.lexists(spec.data_directory):
+            cluster.init()
+            installation, cluster = self._look_up(spec)
+        settings = _settings(spec)
+        problems = preflight.problems(
+            installation, spec.data_directory, run_as=cluster.run_as, config_file=spec.config_file, settings=settings
+        )
+        if problems:
+            raise _CannotStartError("; ".join(problems))
+        with open_for_append(spec.logfile, cluster.run_as) as log:
+            offset = os.fstat(log.fileno()).st_size
+            cluster.start(log, settings, environment=spec.environment, detach=True)
+        child = cluster.daemon_process
+        if child is None:
+            raise _CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
+        return _Running(spec, installation, cluster, Process(child.pid), child, offset)
+
+    def _look_up(self, spec: ClusterSpec) -> tuple[Installation, Cluster]:
+        installation = self._installations.of(spec.installation)
+        self.version = installation.version.split()[1]
+        return installation, Cluster(installation, spec.data_directory, user=spec.user, config_file=spec.config_file)
+
+    def _verdict(self, running: _Running) -> Exited:
+        """Say how a server ended: by its exit status, what pg_control says, and what it wrote last."""
+        status = None if running.child is None else running.child.wait()
+        spec, run_as = running.spec, running.cluster.run_as
+        clean = not status and _shut_down(running)
+        words = last_words(written_since(spec.logfile, running.log_offset))
+        refused = None
+        if not (clean or running.ready):
+            refused = preflight.configuration_problem(
+                running.installation,
+                spec.data_directory,
+                run_as=run_as,
+                config_file=spec.config_file,
+                settings=_settings(spec),
+            )
+        reason = refused or ": ".join(part for part in (_ending(status), words) if part)
+        return Exited(reason, clean=clean, hopeless=refused is not None, jitter=_jitter())
+
+    # What happens, in the loop.
+
+    def _hold(self, running: _Running) -> None:
+        self._running = running
+        loop = asyncio.get_running_loop()
+        loop.add_reader(running.process, self._ended, running)
+        self._post(Spawned(running.process.pid))
+        try:
+            running.cancel_watch = self._watcher.watch(
+                running.spec.data_directory, pidfile.NAME, lambda: self._look(running)
+            )
+        except OSError:
+            return  # the data directory is gone, and the server soon will be
+        self._look(running)
+
+    def _look(self, running: _Running) -> None:
+        """Read postmaster.pid, which the server has just rewritten."""
+        try:
+            written = running.cluster.announced()
+        except OSError:
+            return
+        if written is None or written.pid != running.process.pid:
+            return
+        running.port, running.socket_directory = written.port, written.socket_directory
+        if written.status in {"ready", "standby"}:
+            standby = written.status == "standby"
+            if running.standby is not standby:
+                running.standby = standby
+                self._post(Ready(standby=standby))
+
+    def _ended(self, running: _Running) -> None:
+        self._let_go(running)
+        self._running = None
+        self._in_background(self._post_mortem(running))
+
+    async def _post_mortem(self, running: _Running) -> None:
+        self._post(await asyncio.to_thread(self._verdict, running))
+
+    def _let_go(self, running: _Running) -> None:
+        asyncio.get_running_loop().remove_reader(running.process)
+        running.cancel_watch()
+        running.process.close()
+
+    def _in_background(self, work: Coroutine[None, None, None]) -> None:
+        task = asyncio.create_task(work)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+
+def _settings(spec: ClusterSpec) -> dict[str, str]:
+    """Return the settings of the server's command line: the port is one of them."""
+    return ({} if spec.port is None else {"port": str(spec.port)}) | dict(spec.settings)
+
+
+def _shut_down(running: _Running) -> bool:
+    try:
+        return clean_shutdown(running.installation, running.spec.data_directory, running.cluster.run_as)
+    except (OSError, PgSupervisorError):
+        return False
+
+
+def _ending(status: int | None) -> str:
+    """Say an exit status in words; None is that of a process that was not our child."""
+    if status is None:
+        return "ended"
+    if status < 0:
+        return f"killed by {Signals(-status).name}"
+    return f"exited with status {status}"
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0
+
+
+def _jitter() -> float:
+    return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # spreads restarts, guards nothing

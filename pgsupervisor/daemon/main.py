@@ -1,0 +1,49 @@
+"""pgsupervisord: host the PostgreSQL clusters of an inventory, in the foreground, until told to stop."""
+
+from __future__ import annotations
+
+import argparse
+import asyncio
+import os
+import sys
+from collections.abc import Sequence
+
+from pgsupervisor import __version__
+from pgsupervisor.daemon.reporting import logger
+from pgsupervisor.daemon.service import serve
+from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.inventory import load
+from pgsupervisor.paths import default_inventory_path
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run the daemon and return its exit status: 0 when it was told to stop, 1 when it could not start."""
+    asked = _parser().parse_args(arguments)
+    try:
+        if asked.demo:
+            from pgsupervisor.daemon.demo import demo  # noqa: PLC0415  # only a demonstration needs it
+
+            return demo()
+        inventory = load(asked.config)
+        asyncio.run(serve(inventory, logger(inventory.daemon.log_format)))
+    except PgSupervisorError as error:
+        print(f"pgsupervisord: {error}", file=sys.stderr)  # noqa: T201  # the one line for whoever started us
+        return 1
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    default = default_inventory_path(os.geteuid(), os.environ)
+    parser = argparse.ArgumentParser(
+        prog="pgsupervisord",
+        description="Host the PostgreSQL clusters of an inventory, in the foreground.",
+        epilog="SIGTERM or SIGINT stop all servers, a second SIGINT at once; SIGHUP reads the inventory again. "
+        "Example: pgsupervisord -c /etc/pgsupervisor/inventory.toml",
+    )
+    what = parser.add_mutually_exclusive_group()
+    what.add_argument("-c", "--config", metavar="FILE", default=default, help=f"the inventory (default: {default})")
+    what.add_argument(
+        "--demo", action="store_true", help="show what this is with two clusters in a temporary directory"
+    )
+    parser.add_argument("--version", action="version", version=f"pgsupervisord {__version__}")
+    return parser

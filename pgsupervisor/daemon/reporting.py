@@ -1,0 +1,60 @@
+"""The daemon's own log: one constant event name for each kind of thing that happens, with its facts as keys."""
+
+from __future__ import annotations
+
+import logging
+import sys
+from typing import TextIO
+
+import structlog
+from structlog.typing import FilteringBoundLogger, Processor
+
+from pgsupervisor.inventory.spec import LogFormat
+from pgsupervisor.supervision.life import Event, Life, State
+
+
+def logger(log_format: LogFormat, stream: TextIO = sys.stderr) -> FilteringBoundLogger:
+    """Return the daemon's log on `stream`: lines for people on a terminal, JSON otherwise, or as `log_format` says."""
+    console = log_format == "console" or (log_format == "auto" and stream.isatty())
+    shared: list[Processor] = [
+        structlog.processors.add_log_level,
+        structlog.processors.TimeStamper(fmt="iso", utc=not console),
+    ]
+    last: list[Processor] = (
+        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        if console
+        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+    )
+    made: FilteringBoundLogger = structlog.wrap_logger(
+        structlog.PrintLogger(stream),
+        processors=[*shared, *last],
+        wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
+    )
+    return made
+
+
+class Reporter:
+    """Tells the log what happens to the clusters."""
+
+    def __init__(self, log: FilteringBoundLogger) -> None:
+        self._log = log
+
+    def changed(self, name: str, before: Life, event: Event, after: Life) -> None:
+        """Log a change of a cluster's state, or of what is said about it."""
+        if (before.state, before.reason) == (after.state, after.reason):
+            return
+        tell = self._log.error if after.state is State.FATAL else self._log.info
+        if after.state is State.BACKOFF:
+            tell = self._log.warning
+        tell(
+            "state changed",
+            cluster=name,
+            was=before.state.value,
+            now=after.state.value,
+            on=type(event).__name__,
+            **{key: fact for key, fact in (("pid", after.pid), ("reason", after.reason)) if fact},
+        )
+
+    def mistake(self, where: str, error: Exception) -> None:
+        """Log a mistake of ours, with its traceback."""
+        self._log.error("mistake in pgsupervisor", where=where, exc_info=error)

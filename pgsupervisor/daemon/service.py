@@ -1,0 +1,134 @@
+"""The daemon from its first moment to its last: connect the parts, wait for the end, take them down again.
+
+The order matters. The control socket is taken first, so that a second daemon ends before it has touched a server.
+Signals are handled before servers are started. The socket goes last, so that one can look at what a stop waits for.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import grp
+import os
+import signal
+import time
+from collections.abc import Callable
+
+from structlog.typing import FilteringBoundLogger
+
+from pgsupervisor.control.endpoint import Endpoint
+from pgsupervisor.control.server import ControlServer
+from pgsupervisor.daemon.hosting import HostedPostmaster
+from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.daemon.reporting import Reporter
+from pgsupervisor.errors import InventoryError
+from pgsupervisor.inventory import load
+from pgsupervisor.inventory.spec import ClusterSpec, Inventory
+from pgsupervisor.supervision.keeper import Post
+from pgsupervisor.supervision.outcome import Outcome
+from pgsupervisor.supervision.plan import Plan
+from pgsupervisor.supervision.supervisor import Report, Supervisor
+from pgsupervisor.system.watch import Watcher
+
+
+class Service:
+    """A daemon at work on one inventory."""
+
+    def __init__(self, inventory: Inventory, log: FilteringBoundLogger) -> None:
+        self.started = time.time()
+        self.inventory_path = inventory.path
+        self._log = log
+        self._reporter = Reporter(log)
+        self._watcher = Watcher(asyncio.get_running_loop())
+        self._installations = Installations()
+        self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake)
+        self._control = ControlServer(self._supervisor, self, self._watcher, self._reporter.mistake)
+        self._leave: bool | None = None
+        self._end = asyncio.Event()
+        self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def ending(self) -> bool:
+        """Whether the daemon is on its way out."""
+        return self._end.is_set()
+
+    async def run(self, endpoint: Endpoint, ready: Callable[[], None]) -> None:
+        """Serve until the end is asked for; `ready` is called when orders are taken and servers are being started."""
+        self._handle_signals()
+        server = await asyncio.start_unix_server(self._control.connected, sock=endpoint.socket)
+        self._log.info("daemon started", pid=os.getpid(), socket=endpoint.path, inventory=self.inventory_path)
+        await self._supervisor.begin()
+        ready()
+        await self._end.wait()
+        leave = self._supervisor.inventory.daemon.on_exit == "leave" if self._leave is None else self._leave
+        self._log.info("daemon stopping", servers="left running" if leave else "stopped")
+        await self._supervisor.end(leave=leave)
+        server.close()
+        await self._control.close()
+        self._watcher.close()
+        self._log.info("daemon stopped")
+
+    def end(self, *, leave: bool | None) -> None:
+        """Begin to exit, leaving the servers running if `leave`; None is what the inventory says."""
+        self._leave = leave
+        self._end.set()
+
+    async def update(self, report: Report, *, dry_run: bool) -> tuple[Plan, list[Outcome]]:
+        """Read the inventory again, and apply it unless `dry_run`.
+
+        Raises InventoryError; nothing is changed then.
+        """
+        new = await asyncio.to_thread(load, self.inventory_path)
+        if dry_run:
+            return self._supervisor.plan(new), []
+        plan, outcomes = await self._supervisor.update(new, report)
+        self._log.info("inventory applied", changes=[f"{each.action} {each.name}" for each in plan])
+        return plan, outcomes
+
+    def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
+        return HostedPostmaster(spec, post, self._watcher, self._installations)
+
+    def _handle_signals(self) -> None:
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._end_by_signal, number)
+        loop.add_signal_handler(signal.SIGHUP, self._reread)
+
+    def _end_by_signal(self, number: signal.Signals) -> None:
+        """End on the first signal; on a second SIGINT, an impatient Ctrl-C, do not wait for checkpoints."""
+        if self.ending and number is signal.SIGINT:
+            self._log.warning("immediate stop", reason="second SIGINT")
+            self._supervisor.hasten()
+        elif not self.ending:
+            self.end(leave=None)
+
+    def _reread(self) -> None:
+        task = asyncio.create_task(self._update_by_signal())
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _update_by_signal(self) -> None:
+        try:
+            await self.update(lambda _name, _life: None, dry_run=False)
+        except InventoryError as error:
+            self._log.error("inventory refused", path=error.path, key=error.key, why=error.why)
+
+
+async def serve(inventory: Inventory, log: FilteringBoundLogger, ready: Callable[[], None] = lambda: None) -> None:
+    """Be the daemon of an inventory until a signal or an order ends it.
+
+    Raises DaemonRunningError if one serves this socket already, ControlError if the socket cannot be made.
+    """
+    daemon = inventory.daemon
+    with Endpoint(daemon.socket, daemon.socket_mode, _group(daemon.admin_group)) as endpoint:
+        os.makedirs(daemon.log_directory, mode=0o755, exist_ok=True)
+        await Service(inventory, log).run(endpoint, ready)
+
+
+def _group(name: str | None) -> int | None:
+    """Return the number of the group that the socket belongs to: only root can give it away."""
+    if name is None or os.geteuid() != 0:
+        return None
+    try:
+        return grp.getgrnam(name).gr_gid
+    except KeyError:
+        return None

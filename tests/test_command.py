@@ -1,0 +1,93 @@
+"""The argument lists and environments of PostgreSQL's programs, compared word by word."""
+
+from __future__ import annotations
+
+from pgsupervisor.postgres import command
+from pgsupervisor.system.process import User
+
+
+def test_postgres() -> None:
+    """A server gets its data directory, its configuration file and its settings, in this order."""
+    assert command.postgres_command("/pg/bin/postgres", "/srv/pg") == ("/pg/bin/postgres", "-D", "/srv/pg")
+    assert command.postgres_command(
+        "/pg/bin/postgres", "/srv/pg", config_file="/etc/pg.conf", settings={"port": "5433", "a.b": "x y"}
+    ) == ("/pg/bin/postgres", "-D", "/srv/pg", "--config_file=/etc/pg.conf", "--port=5433", "--a.b=x y")
+
+
+def test_asking_for_a_setting() -> None:
+    """A setting is asked for with everything that the server would be started with."""
+    assert command.setting_command("/pg/bin/postgres", "/srv/pg", "port", settings={"port": "5433"}) == (
+        "/pg/bin/postgres",
+        "-D",
+        "/srv/pg",
+        "--port=5433",
+        "-C",
+        "port",
+    )
+
+
+def test_initdb() -> None:
+    """What is not chosen is left to initdb; extra arguments come last."""
+    assert command.initdb_command("/pg/bin/initdb", "/srv/pg", encoding="UTF8") == (
+        "/pg/bin/initdb",
+        "-D",
+        "/srv/pg",
+        "--encoding=UTF8",
+    )
+    assert command.initdb_command(
+        "/pg/bin/initdb",
+        "/srv/pg",
+        encoding="LATIN1",
+        user="alice",
+        authentication="scram-sha-256",
+        locale="C",
+        password_file="/dev/stdin",
+        extra_arguments=["--no-sync"],
+    ) == (
+        "/pg/bin/initdb",
+        "-D",
+        "/srv/pg",
+        "--encoding=LATIN1",
+        "--username=alice",
+        "--auth=scram-sha-256",
+        "--locale=C",
+        "--pwfile=/dev/stdin",
+        "--no-sync",
+    )
+
+
+def test_pg_controldata() -> None:
+    """The control file is asked for by its data directory."""
+    assert command.controldata_command("/pg/bin/pg_controldata", "/srv/pg") == (
+        "/pg/bin/pg_controldata",
+        "-D",
+        "/srv/pg",
+    )
+
+
+def test_environment() -> None:
+    """What is libpq's or systemd's and meant for us does not reach a server."""
+    inherited = {
+        "PATH": "/bin",
+        "LANG": "de_DE.UTF-8",
+        "PGPORT": "1",
+        "PGDATA": "/elsewhere",
+        "NOTIFY_SOCKET": "/run/notify",
+        "LISTEN_FDS": "1",
+        "LISTEN_PID": "2",
+        "WATCHDOG_USEC": "3",
+    }
+    assert command.environment(inherited) == {"PATH": "/bin", "LANG": "de_DE.UTF-8"}
+
+
+def test_environment_of_another_user() -> None:
+    """Another user's program has that user's home, and what is added wins over everything."""
+    alice = User("alice", 1000, 1000, (1000,), "/home/alice")
+    inherited = {"HOME": "/root", "USER": "root", "LOGNAME": "root", "TZ": "UTC"}
+    assert command.environment(inherited, run_as=alice, extra={"TZ": "CET", "PGUSER": "bob"}) == {
+        "HOME": "/home/alice",
+        "USER": "alice",
+        "LOGNAME": "alice",
+        "TZ": "CET",
+        "PGUSER": "bob",
+    }

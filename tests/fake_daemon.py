@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import socket
 import threading
 from collections.abc import Callable, Iterable, Mapping
@@ -44,11 +45,11 @@ class FakeDaemon:
         self.requests: list[Request] = []
         self._scripts = {f"{protocol.INTERFACE}.{method}": script for method, script in scripts.items()}
         self._listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
-        self._listening.bind(path)
-        self._listening.listen()
         self._threads = [threading.Thread(target=self._accept)]
 
     def __enter__(self) -> Self:
+        self._listening.bind(self.path)
+        self._listening.listen()
         self._threads[0].start()
         return self
 
@@ -59,6 +60,7 @@ class FakeDaemon:
         for thread in self._threads:
             thread.join(timeout=10)
         self._listening.close()
+        os.unlink(self.path)
         assert not [thread for thread in self._threads if thread.is_alive()], "a client has not hung up"
 
     def _accept(self) -> None:

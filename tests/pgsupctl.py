@@ -11,6 +11,10 @@ import termios
 from collections.abc import Iterator, Mapping
 from typing import NamedTuple
 
+from fake_daemon import FakeDaemon, Script
+
+from pgsupervisor.control.protocol import Request
+
 COMMAND = (sys.executable, "-c", "import sys; from pgsupervisor.cli.main import main; sys.exit(main())")
 
 LIMIT = 30
@@ -44,6 +48,13 @@ def pgsupctl(*arguments: str, env: Mapping[str, str] | None = None) -> Finished:
     return Finished(done.returncode, done.stdout.decode("utf-8", "surrogateescape"), done.stderr.decode())
 
 
+def asked(path: str, scripts: Mapping[str, Script], *arguments: str) -> tuple[list[Request], Finished]:
+    """Run pgsupctl against a fake daemon, and return what it asked and what it came to."""
+    with FakeDaemon(path, scripts) as daemon:
+        finished = pgsupctl("-s", path, *arguments)
+    return daemon.requests, finished
+
+
 @contextlib.contextmanager
 def started(*arguments: str, stdout: int = subprocess.PIPE) -> Iterator[subprocess.Popen[bytes]]:
     """Start pgsupctl, and see to it that it does not outlive the test."""
@@ -60,7 +71,7 @@ def started(*arguments: str, stdout: int = subprocess.PIPE) -> Iterator[subproce
 def pgsupctl_on_terminal(
     *arguments: str, columns: int = 80, lines: int = 24, env: Mapping[str, str] | None = None
 ) -> Finished:
-    r"""Run pgsupctl with its standard output on a terminal of that size; its line ends come as \\n."""
+    r"""Run pgsupctl with its standard output on a terminal of that size; its line ends come as \n."""
     master, slave = pty.openpty()
     with open(master, "rb", buffering=0) as screen:
         termios.tcsetwinsize(slave, (lines, columns))

@@ -68,12 +68,8 @@ def test_a_narrow_terminal_is_enough() -> None:
     narrow = Screen(width=18, height=24, colour=True)
     assert table(CLUSTERS[:1], ago, narrow) == ["NAME  STATE    SI…", "shop  \033[32mRUNNING\033[0m  3 …"]
     assert table(CLUSTERS[:1], ago, Screen(width=9, height=24, colour=True)) == ["NAME  ST…", "shop  RU…"]
-    long = cluster("web", "BACKOFF", reason="the server ended again, again and again")
-    assert table([long], ago, narrow)[1:] == [
-        "web   \033[33mBACKOFF\033[0m  3 …",
-        "    the server e…",
-        "    again, again…",
-    ]
+    long = cluster("web", "BACKOFF", reason="the server ended again")
+    assert table([long], ago, narrow)[1:] == ["web   \033[33mBACKOFF\033[0m  3 …", "    the server", "    ended again"]
 
 
 def test_no_cluster_is_a_table_too() -> None:
@@ -111,4 +107,4 @@ def test_well_is_what_runs_or_was_stopped_on_purpose() -> None:
 def test_nothing_that_a_terminal_obeys_is_shown() -> None:
     """Escape sequences, 8-bit controls, line ends, reversed text and stray bytes are written out."""
     assert escape("plain é “x”") == "plain é “x”"
-    assert escape("\x1b[31m\x9b\x7f\r\n\t\u202e\udcff") == r"\x1b[31m\x9b\x7f\r\n\t\u202e\udcff"
+    assert escape("\x1b[31m\x9b\x7f\r\n\t\u202e\udcff\ud800") == r"\x1b[31m\x9b\x7f\r\n\t\u202e\xff\ud800"

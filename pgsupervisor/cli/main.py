@@ -33,7 +33,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
     try:
-        status = _run(arguments)
+        status = _exit_status(arguments)
         sys.stdout.flush()
     except KeyboardInterrupt:
         return INTERRUPTED
@@ -41,17 +41,18 @@ def main(argv: Sequence[str] | None = None) -> int:
         # What is still to be written has nowhere to go, and Python would try again at its exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return NOBODY_READS
+    return status
+
+
+def _exit_status(arguments: Namespace) -> int:
+    """Import the module of the command, run it, and tell what went wrong."""
+    run: Callable[[Namespace, Screen], int] = importlib.import_module(f"pgsupervisor.cli.{arguments.module}").run
+    try:
+        return run(arguments, screen(os.environ))
     except PgSupervisorError as error:
         sys.stdout.flush()
         print(f"pgsupctl: {escape(_text(error))}", file=sys.stderr)
         return UNREACHABLE if isinstance(error, DaemonUnreachableError) else FAILED
-    return status
-
-
-def _run(arguments: Namespace) -> int:
-    """Import the module of the command, and run it."""
-    run: Callable[[Namespace, Screen], int] = importlib.import_module(f"pgsupervisor.cli.{arguments.module}").run
-    return run(arguments, screen(os.environ))
 
 
 def _default_socket() -> str:

@@ -42,14 +42,17 @@ def screen(environment: Mapping[str, str]) -> Screen:
 
 
 def escape(text: str) -> str:
-    r"""Return text that a terminal only shows: control characters and the like as Python would write them.
+    r"""Return text that a terminal only shows: control characters, stray bytes and the like as Python would write them.
 
-    >>> escape("\x1b[31mred\n")
-    '\\x1b[31mred\\n'
+    >>> escape("\x1b[31mred\n\udcff")
+    '\\x1b[31mred\\n\\xff'
     """
-    if text.isprintable():
-        return text
-    return "".join(
-        character if character.isprintable() else character.encode("unicode_escape").decode("ascii")
-        for character in text
-    )
+    return text if text.isprintable() else "".join(map(_escaped, text))
+
+
+def _escaped(character: str) -> str:
+    if character.isprintable():
+        return character
+    if "\udc80" <= character <= "\udcff":  # a byte that was no UTF-8 (PEP 383)
+        return f"\\x{ord(character) - 0xDC00:02x}"
+    return character.encode("unicode_escape").decode("ascii")

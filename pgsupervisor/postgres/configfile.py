@@ -232,8 +232,7 @@ class _Editor:
 
     def _append(self, spelled_name: bytes, spelled: bytes) -> None:
         """Add a line at the end of the file, after everything that it includes."""
-        ended = [line for line in self.lines if line.endswith(b"\n")]
-        ending = b"\r\n" if ended and ended[-1].endswith(b"\r\n") else b"\n"
+        ending = b"\r\n" if self.lines and self.lines[0].endswith(b"\r\n") else b"\n"
         if self.lines and not self.lines[-1].endswith(b"\n"):
             self.lines[-1] += ending
         self.lines.append(spelled_name + b" = " + spelled + ending)

@@ -155,23 +155,23 @@ class _Reader:
             self._problem(include, f'could not open configuration file "{path}": maximum nesting depth exceeded')
             return
         self.files[path] = None
-        content = self._attempt(_content, path, include if required else None)
+        content = self._attempt(_content, path, include, required=required)
         if content is not None:
             self.read(path, content, include.chain)
 
     def _directory(self, path: str, include: _Include) -> None:
         self.directories[path] = None
-        for name in self._attempt(_configuration_files, path, include) or ():
+        for name in self._attempt(_configuration_files, path, include, required=True) or ():
             self._file(str(Path(path, name)), include, required=True)
 
-    def _attempt(self, read: Callable[[str], _Read], path: str, include: _Include | None) -> _Read | None:
-        """Read what is included, or note that `include` (None: it may be missing) asks for what is not there."""
+    def _attempt(self, read: Callable[[str], _Read], path: str, include: _Include, *, required: bool) -> _Read | None:
+        """Read what is included, or note that it cannot be read. What is not `required` may be missing."""
         try:
             return read(path)
         except PermissionError:
             raise
         except OSError as error:
-            if include is not None:
+            if required or isinstance(error, IsADirectoryError):
                 self._problem(include, f'could not open "{path}": {error.strerror}')
             return None
 

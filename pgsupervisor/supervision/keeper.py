@@ -5,6 +5,9 @@ event at a time, asks `machine.step` what it means, performs the actions, and sl
 the life's one deadline. Nobody else writes a life, so nothing here is locked, and a keeper with nothing to do does
 nothing at all.
 
+Who waits for something to become of a cluster goes along its lives, one after the other (`Moment`): a keeper may
+live through several of them before anybody else gets a word in, and the one that was waited for may be among these.
+
 What a keeper can do to a postmaster is small, and said here (`Postmaster`). Each call returns at once or runs in a
 task of its own; what came of it is posted as a fact.
 """
@@ -13,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable
+from functools import partial
 from signal import Signals
 from typing import Protocol, TypeAlias
 
@@ -57,6 +61,29 @@ Changed: TypeAlias = Callable[[str, Life, Event, Life], None]
 """Called after each step that changed a life, with the cluster's name, the life before, the event, the life after."""
 
 
+class Moment:
+    """A life, and the way to the one that follows it."""
+
+    __slots__ = ("_next", "life")
+
+    def __init__(self, life: Life) -> None:
+        self.life = life
+        self._next: asyncio.Future[Moment | None] = asyncio.get_running_loop().create_future()
+
+    @property
+    def last(self) -> bool:
+        """Whether nothing will follow, as nobody keeps the cluster any more."""
+        return self._next.done() and self._next.result() is None
+
+    async def next(self) -> Moment | None:
+        """Wait for the next life, and return None if there is none."""
+        return await asyncio.shield(self._next)
+
+    def follow(self, moment: Moment | None) -> None:
+        """Say what follows, once."""
+        self._next.set_result(moment)
+
+
 class Keeper:
     """Owns the life of the cluster `name`; `policy` and `priority` may be replaced at any time.
 
@@ -69,34 +96,41 @@ class Keeper:
         self.name = name
         self.policy = policy
         self.priority = priority
-        self.life = Life()
+        self._now = Moment(Life())
         self._gate = gate
         self._changed = changed
         self._mistake = mistake
-        self._mailbox: asyncio.Queue[tuple[Event, asyncio.Future[Life] | None]] = asyncio.Queue()
-        self._next_life: asyncio.Future[Life] = asyncio.get_running_loop().create_future()
+        self._mailbox: asyncio.Queue[tuple[Event, asyncio.Future[Moment] | None]] = asyncio.Queue()
         self._starting: asyncio.Task[None] | None = None
         self._waits_at_gate = False
         self._holds_gate = False
+
+    @property
+    def life(self) -> Life:
+        """The cluster's life at this moment."""
+        return self._now.life
 
     def post(self, event: Event) -> None:
         """Put an event into the mailbox; it is taken in its turn."""
         self._mailbox.put_nowait((event, None))
 
-    async def order(self, order: Order) -> Life:
-        """Give an order, and return the life as it is right after the order was taken.
+    async def order(self, order: Order) -> Moment:
+        """Give an order, and return the moment right after it was taken; to be cancelled does not take it back.
 
-        A keeper that lives no more takes none, and returns its last life.
+        A keeper that lives no more takes none, and returns its last moment.
         """
-        if self._next_life.done():
-            return self.life
-        taken: asyncio.Future[Life] = asyncio.get_running_loop().create_future()
+        if self._now.last:
+            return self._now
+        taken: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
         self._mailbox.put_nowait((order, taken))
         return await taken
 
-    async def next_life(self) -> Life:
-        """Wait for the next change and return the life after it."""
-        return await asyncio.shield(self._next_life)
+    async def find(self, postmaster: Postmaster) -> None:
+        """Look for a postmaster that runs already; what is found is posted when this returns."""
+        try:
+            await postmaster.find()
+        except Exception as error:  # noqa: BLE001  # around a keeper
+            self._mistake(self.name, error)
 
     async def run(self, postmaster: Postmaster) -> None:
         """Live: take events until cancelled. A mistake of ours costs one event, and no cluster its keeper."""
@@ -104,30 +138,33 @@ class Keeper:
             while True:
                 event, taken = await self._take()
                 before = self.life
-                try:
-                    self._live(event, postmaster)
-                except Exception as error:  # noqa: BLE001  # around a keeper
-                    self._mistake(self.name, error)
+                self._safely(partial(self._live, event, postmaster))
                 if taken is not None and not taken.done():
-                    taken.set_result(self.life)
+                    taken.set_result(self._now)
                 if self.life != before:
-                    self._tell(before, event)
+                    self._safely(partial(self._changed, self.name, before, event, self.life))
         finally:
             if self._starting is not None:
                 self._starting.cancel()
             self._leave_gate()
-            postmaster.release()
+            self._safely(postmaster.release)
             self._part()
+
+    def _safely(self, act: Callable[[], None]) -> None:
+        try:
+            act()
+        except Exception as error:  # noqa: BLE001  # around a keeper
+            self._mistake(self.name, error)
 
     def _part(self) -> None:
         """Tell everybody who waits that nothing more will happen here."""
-        self._next_life.set_result(self.life)
+        self._now.follow(None)
         while not self._mailbox.empty():
             _, taken = self._mailbox.get_nowait()
             if taken is not None and not taken.done():
-                taken.set_result(self.life)
+                taken.set_result(self._now)
 
-    async def _take(self) -> tuple[Event, asyncio.Future[Life] | None]:
+    async def _take(self) -> tuple[Event, asyncio.Future[Moment] | None]:
         """Wait for the next event; the passing of the deadline is one."""
         try:
             async with asyncio.timeout_at(self.life.deadline):
@@ -136,19 +173,18 @@ class Keeper:
             return Timeout(), None
 
     def _live(self, event: Event, postmaster: Postmaster) -> None:
-        self.life, actions = step(self.policy, self.life, event, asyncio.get_running_loop().time())
+        life, actions = step(self.policy, self.life, event, asyncio.get_running_loop().time())
+        if life != self.life:
+            before, self._now = self._now, Moment(life)
+            before.follow(self._now)
         self._leave_gate_after(event)
         for action in actions:
             self._perform(action, postmaster)
 
-    def _tell(self, before: Life, event: Event) -> None:
-        told, self._next_life = self._next_life, asyncio.get_running_loop().create_future()
-        told.set_result(self.life)
-        self._changed(self.name, before, event, self.life)
-
     def _perform(self, action: Action, postmaster: Postmaster) -> None:
         match action:
             case Spawn():
+                self._waits_at_gate = True
                 self._starting = asyncio.create_task(self._start(postmaster), name=f"start {self.name}")
             case Signal(number):
                 if self._waits_at_gate and self._starting is not None:
@@ -159,11 +195,8 @@ class Keeper:
                     postmaster.signal(number)
 
     async def _start(self, postmaster: Postmaster) -> None:
-        self._waits_at_gate = True
-        try:
-            await self._gate.enter(self.priority)
-        finally:
-            self._waits_at_gate = False
+        await self._gate.enter(self.priority)
+        self._waits_at_gate = False
         self._holds_gate = True
         try:
             await postmaster.spawn()

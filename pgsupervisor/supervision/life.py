@@ -84,8 +84,8 @@ class Policy(Protocol):
 class Life:
     """Everything that is known and wanted of one cluster at one moment; replaced, never changed.
 
-    `since` is when the state was entered and `deadline` when the state has its say (module docstring), both in
-    the seconds of the clock that `step` is given. `backoff` is the last wait before a restart: None after a
+    `since` is when the state was entered and `deadline` when the state has its say (`machine`), both in the
+    seconds of the clock that `step` is given. `backoff` is the last wait before a restart: None after a
     stable run, which makes the next restart immediate.
     """
 

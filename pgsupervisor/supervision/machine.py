@@ -127,7 +127,10 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return _ended_cleanly(policy, life, event, now)
         case Timeout():
             waited = now - life.since
-            reason = f"still starting after {waited:.0f} s; crash recovery can take long"
+            why = "no server yet: it waits for its turn, or is being initialised"
+            if life.pid is not None:
+                why = "crash recovery can take long"
+            reason = f"still starting after {waited:.0f} s; {why}"
             return replace(life, reason=reason, deadline=now + STILL_STARTING), ()
         case _:
             assert_never(event)
@@ -183,20 +186,17 @@ def _enter(life: Life, state: State, since: float, *, deadline: float | None = N
 
 def _start(life: Life, now: float) -> Step:
     """Start because it was ordered: that forgives everything before."""
-    fresh = replace(
-        life, want_up=True, pid=None, failures=0, early_exits=0, backoff=0.0, rung=None, reload_due=False, standby=False
-    )
-    return _enter(fresh, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
+    deadline = now + STILL_STARTING
+    return Life(State.STARTING, want_up=True, since=now, deadline=deadline, restarts=life.restarts), (Spawn(),)
 
 
 def _adopt(life: Life, pid: int, now: float) -> Step:
-    adopted = replace(life, want_up=True, pid=pid)
-    return _enter(adopted, State.STARTING, now, deadline=now + STILL_STARTING), ()
+    deadline = now + STILL_STARTING
+    return Life(State.STARTING, want_up=True, pid=pid, since=now, deadline=deadline, restarts=life.restarts), ()
 
 
 def _stop_here(life: Life, now: float, *, reason: str) -> Step:
-    ended = replace(life, want_up=False, pid=None, rung=None, reload_due=False, standby=False)
-    return _enter(ended, State.STOPPED, now, reason=reason), ()
+    return Life(State.STOPPED, since=now, restarts=life.restarts, reason=reason), ()
 
 
 def _bring_down(policy: Policy, life: Life, order: Stop | Restart | Kill, now: float) -> Step:
@@ -259,6 +259,4 @@ def _next_backoff(policy: Policy, last: float | None) -> float:
     """Return the wait before the next try: none after a stable run, then restart_delay, doubling."""
     if last is None:
         return 0.0
-    if last == 0.0:
-        return policy.restart_delay
-    return min(last * 2, policy.restart_max_delay)
+    return min(last * 2 or policy.restart_delay, policy.restart_max_delay)

@@ -38,7 +38,8 @@ def _of_up(name: str, life: Life) -> Outcome | None:
     if life.state is State.FATAL:
         return Outcome(name, ok=False, state=life.state, message=life.reason)
     if not life.want_up:
-        return Outcome(name, ok=False, state=life.state, message=life.reason or "stopped by a later order")
+        why = life.reason if life.state is State.STOPPED else ""
+        return Outcome(name, ok=False, state=life.state, message=why or "stopped by a later order")
     return None
 
 

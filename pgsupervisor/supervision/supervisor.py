@@ -7,7 +7,6 @@ tells those who listen which clusters changed.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from fnmatch import fnmatchcase
@@ -107,10 +106,13 @@ class Supervisor:
         self._kept: dict[str, Kept] = {}
         self._listeners: set[Changes] = set()
         self._updating = asyncio.Lock()
+        self._updates: set[asyncio.Task[tuple[Plan, list[Outcome]]]] = set()
+        self._ending = False
 
     async def begin(self) -> None:
         """Take every cluster into care, adopt the servers that run, and start the others that shall run."""
-        await self._add(self.inventory.clusters.values())
+        for kept in await self._add(self.inventory.clusters.values()):
+            kept.keeper.post(Start())
 
     def select(self, names: Sequence[str]) -> list[Kept]:
         """Return the clusters that `names` means, each once, in the inventory's order; a name may be a glob or `all`.
@@ -143,22 +145,18 @@ class Supervisor:
         return diff(self.inventory, new)
 
     async def update(self, new: Inventory, report: Report) -> tuple[Plan, list[Outcome]]:
-        """Apply a new inventory and wait until that is done. A cluster that did not change is not touched."""
-        async with self._updating:
-            changes = self.plan(new)
-            self._gate.resize(new.daemon.start_concurrency - self.inventory.daemon.start_concurrency)
-            self.inventory = new
-            removed = await self._remove([self._kept[each.name] for each in changes if each.action == "remove"], report)
-            again = [self._change(each, new.clusters[each.name]) for each in changes if each.action == "change"]
-            added = await self._add(new.clusters[each.name] for each in changes if each.action == "add")
-            restarted, started = await asyncio.gather(
-                self.give([kept for kept in again if kept is not None], Restart(), report),
-                self.give(added, Start(), report),
-            )
-            return changes, removed + restarted + started
+        """Apply a new inventory and wait until that is done; to be cancelled ends the wait, not the update.
+
+        A cluster that did not change is not touched.
+        """
+        task = asyncio.create_task(self._update(new, report))
+        self._updates.add(task)
+        task.add_done_callback(self._updates.discard)
+        return await asyncio.shield(task)
 
     async def end(self, *, leave: bool) -> None:
         """Stop every server, those with the highest number first and equals together, or `leave` them all running."""
+        self._ending = True
         everybody = sorted(self._kept.values(), key=lambda kept: kept.spec.priority, reverse=True)
         if not leave:
             for _, group in groupby(everybody, key=lambda kept: kept.spec.priority):
@@ -171,22 +169,42 @@ class Supervisor:
             kept.keeper.post(Stop("immediate"))
 
     async def _give(self, kept: Kept, order: Order, report: Report) -> Outcome:
-        life = await kept.keeper.order(order)
-        report(kept.spec.name, life)
-        while (done := outcome(kept.spec.name, order, life)) is None:
-            life = await kept.keeper.next_life()
-            report(kept.spec.name, life)
-        return done
+        name = kept.spec.name
+        moment = await kept.keeper.order(order)
+        while True:
+            report(name, moment.life)
+            if (done := outcome(name, order, moment.life)) is not None:
+                return done
+            if (following := await moment.next()) is None:
+                return Outcome(name, ok=False, state=moment.life.state, message="no longer supervised")
+            moment = following
+
+    async def _update(self, new: Inventory, report: Report) -> tuple[Plan, list[Outcome]]:
+        async with self._updating:
+            changes = self.plan(new)
+            self._gate.resize(new.daemon.start_concurrency - self.inventory.daemon.start_concurrency)
+            self.inventory = new
+            outcomes = await self._remove(
+                [self._kept[each.name] for each in changes if each.action == "remove"], report
+            )
+            again = [self._change(each, new.clusters[each.name]) for each in changes if each.action == "change"]
+            added = await self._add(new.clusters[each.name] for each in changes if each.action == "add")
+            self._kept = {name: self._kept[name] for name in new.clusters if name in self._kept}
+        # What waits for servers that recover does not keep the next update waiting; what the end stops, stays down.
+        if not self._ending:
+            restarts = self.give([kept for kept in again if kept is not None], Restart(), report)
+            for some in await asyncio.gather(restarts, self.give(added, Start(), report)):
+                outcomes += some
+        return changes, outcomes
 
     async def _add(self, specs: Iterable[ClusterSpec]) -> list[Kept]:
-        """Take clusters into care, and begin to start those that shall run; return these."""
+        """Take clusters into care, and return those that shall be started, in their order."""
+        if self._ending:
+            return []
         added = [self._take_in(spec) for spec in specs]
         # Whatever runs is adopted before anything is started: only then is the order of starts by priority alone.
-        await asyncio.gather(*(kept.postmaster.find() for kept in added))
-        wanted = sorted((kept for kept in added if kept.spec.autostart), key=lambda kept: kept.spec.priority)
-        for kept in wanted:
-            kept.keeper.post(Start())
-        return wanted
+        await asyncio.gather(*(kept.keeper.find(kept.postmaster) for kept in added))
+        return sorted((kept for kept in added if kept.spec.autostart), key=lambda kept: kept.spec.priority)
 
     def _take_in(self, spec: ClusterSpec) -> Kept:
         keeper = Keeper(spec.name, spec, spec.priority, gate=self._gate, changed=self._changed, mistake=self._mistake)
@@ -211,6 +229,9 @@ class Supervisor:
 
     async def _remove(self, removed: list[Kept], report: Report) -> list[Outcome]:
         outcomes = await self.give(removed, Stop(), report)
+        while not (self._ending or all(each.ok for each in outcomes)):
+            # Somebody ordered it up again meanwhile; but nobody would know of a server that were let go now.
+            outcomes = await self.give(removed, Stop(), report)
         await self._let_go(removed)
         for kept in removed:
             del self._kept[kept.spec.name]
@@ -220,9 +241,7 @@ class Supervisor:
         tasks = [each.task for each in kept]
         for task in tasks:
             task.cancel()
-        for task in tasks:
-            with contextlib.suppress(asyncio.CancelledError):
-                await task
+        await asyncio.gather(*tasks, return_exceptions=True)
 
 
 def _nobody(_name: str, _life: Life) -> None:

@@ -7,6 +7,7 @@ Everything else here only reads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 from typing import BinaryIO
 
@@ -15,18 +16,25 @@ from pgsupervisor.system.process import User
 _BLOCK = 64 * 1024
 """Bytes that are read at a time from the end of a file."""
 
+_GUARDED = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened in a log directory that others can write to: a symlink must not lead root elsewhere, and a
+FIFO without another end must not hold us up."""
+
 
 def open_for_append(path: str, owner: User | None) -> BinaryIO:
     """Open a log file for a server to write into, and make it (mode 0640, for `owner`) if it is not there.
 
     Every write goes to the end of the file, whoever else writes, and however often the file is cut (O_APPEND).
-    A symlink at its place is refused: a log directory that others can write to must not lead root elsewhere.
+    A symlink at its place is refused.
 
     Raises OSError.
     """
-    descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o640)
-    if owner is not None and os.fstat(descriptor).st_uid != owner.uid:
-        os.fchown(descriptor, owner.uid, owner.gid)
+    with contextlib.ExitStack() as failed:
+        descriptor = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_CREAT | _GUARDED, 0o640)
+        failed.callback(os.close, descriptor)
+        if owner is not None and os.fstat(descriptor).st_uid != owner.uid:
+            os.fchown(descriptor, owner.uid, owner.gid)
+        failed.pop_all()
     return os.fdopen(descriptor, "wb", buffering=0)
 
 
@@ -53,9 +61,9 @@ class LogReader:
     def __init__(self, path: str, lines: int, most: int) -> None:
         """Begin `lines` lines before the end of the file, but no more than `most` bytes.
 
-        Raises OSError if it cannot be read.
+        Raises OSError if it cannot be read, or is a symlink.
         """
-        self._file = open(path, "rb", buffering=0)  # noqa: SIM115  # closed by `close`
+        self._file = os.fdopen(os.open(path, os.O_RDONLY | _GUARDED), "rb", buffering=0)
         self._file.seek(_start_of_last_lines(self._file, lines, most))
 
     def read(self) -> bytes:

@@ -267,6 +267,8 @@ def children(parent: Process) -> list[Process]:
                 known = facts(process.pid)
                 if known is not None and known.parent == parent.pid:
                     held.append(process)
+                else:
+                    process.close()
         # Only while the parent has not ended was its number its own all the time.
         if parent.alive():
             on_doubt.pop_all()

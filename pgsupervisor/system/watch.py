@@ -34,7 +34,7 @@ _POLLING_INTERVAL = 1.0
 """Seconds between two looks at a directory that the kernel does not watch for us."""
 
 _REFUSALS = {errno.ENOSPC, errno.EMFILE, errno.ENOSYS, errno.EOPNOTSUPP}
-"""What inotify_add_watch(2) answers when it has no watch left, or cannot watch such a filesystem."""
+"""What inotify_init(2) and inotify_add_watch(2) answer when none is left, or none can be had there."""
 
 _CHANGES: list[type[FileSystemEvent]] = [
     FileCreatedEvent,
@@ -52,13 +52,21 @@ Changed: TypeAlias = Callable[[], None]
 
 
 class Watcher:
-    """Watches names in directories, for one event loop and from within it."""
+    """Watches names in directories, for one event loop and from within it.
 
-    def __init__(self, loop: asyncio.AbstractEventLoop) -> None:
+    `inotify` makes watchdog's observer; a test may bring one that refuses.
+    """
+
+    def __init__(self, loop: asyncio.AbstractEventLoop, inotify: Callable[[], BaseObserver] = Observer) -> None:
         self._loop = loop
-        self._inotify: BaseObserver = Observer()
         self._polling: BaseObserver = PollingObserver(timeout=_POLLING_INTERVAL)
         self._directories: dict[str, _Directory] = {}
+        try:
+            self._inotify = inotify()
+        except OSError as error:
+            if error.errno not in _REFUSALS:
+                raise
+            self._inotify = self._polling
         self._inotify.start()
 
     def watch(self, directory: str, name: str, changed: Changed) -> Changed:
@@ -69,9 +77,10 @@ class Watcher:
         """
         path = os.path.realpath(directory)
         watched = self._directories.get(path)
-        if watched is None or watched.gone:
-            watched = self._directories[path] = _Directory(self._loop, path)
+        if watched is None:
+            watched = _Directory(self._loop, path, self._lost)
             watched.unschedule = self._schedule(watched)
+            self._directories[path] = watched
         told = watched.names.setdefault(name, [])
         told.append(changed)
 
@@ -86,12 +95,21 @@ class Watcher:
 
     def close(self) -> None:
         """End all watches and threads."""
-        for observer in (self._inotify, self._polling):
+        for observer in {self._inotify, self._polling}:
             if observer.is_alive():
                 observer.stop()
                 observer.join()
 
-    def _schedule(self, directory: _Directory) -> Changed:
+    def _lost(self, directory: _Directory) -> None:
+        """Let go of a directory that was removed; if one is there again already, go on with that."""
+        directory.unschedule()
+        directory.unschedule = _nothing
+        try:
+            directory.unschedule = self._schedule(directory)
+        except OSError:
+            del self._directories[directory.path]
+
+    def _schedule(self, directory: _Directory) -> Callable[[], None]:
         try:
             watch = self._inotify.schedule(directory, directory.path, event_filter=_CHANGES)
         except OSError as error:
@@ -105,21 +123,28 @@ class Watcher:
 
 
 class _Directory(FileSystemEventHandler):
-    """One watched directory, and whom to call for which name in it; `gone` once it was removed."""
+    """One watched directory, and whom to call for which name in it; calls `lost` when it was removed itself."""
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, path: str) -> None:
+    def __init__(self, loop: asyncio.AbstractEventLoop, path: str, lost: Callable[[_Directory], None]) -> None:
         self.path = path
-        self.gone = False
         self.names: dict[str, list[Changed]] = {}
-        self.unschedule: Changed = lambda: None
+        self.unschedule: Callable[[], None] = _nothing
         self._loop = loop
+        self._lost = lost
 
     def on_any_event(self, event: FileSystemEvent) -> None:
         """Carry an event over into the loop; called in a thread of watchdog's."""
         self._loop.call_soon_threadsafe(self._tell, os.fsdecode(event.src_path), os.fsdecode(event.dest_path))
 
     def _tell(self, *paths: str) -> None:
-        self.gone = self.gone or self.path in paths
-        for name in {os.path.basename(path) for path in paths}:
+        names = {os.path.basename(path) for path in paths}
+        if self.path in paths and any(self.names.values()):
+            self._lost(self)
+            names = set(self.names)
+        for name in names:
             for changed in tuple(self.names.get(name, ())):
                 changed()
+
+
+def _nothing() -> None:
+    """Do nothing."""

@@ -6,6 +6,8 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from daemons import Site, new_site
+from machine import NewDataDirectory
 
 from pgsupervisor.postgres import Cluster, Installation
 
@@ -17,3 +19,10 @@ def cluster(installation: Installation, data_directory: Path) -> Iterator[Cluste
     yield made
     made.kill()
     made.wait_until_stopped()
+
+
+@pytest.fixture
+def site(new_data_directory: NewDataDirectory) -> Iterator[Site]:
+    """A directory for a daemon and its clusters, of this test alone."""
+    with new_site(new_data_directory) as made:
+        yield made

@@ -328,6 +328,7 @@ REFUSED_INCLUDES = [
     "include_if_exists 'postgresql.conf'",
     "include 'circle.conf'",
     "include 'base'",
+    "include_if_exists 'base'",
     "include_dir 'dangling'",
 ]
 

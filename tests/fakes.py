@@ -1,0 +1,239 @@
+"""What the tests of the heart are made of: a clock of our own, a postmaster that does what a test says, a policy."""
+
+from __future__ import annotations
+
+import asyncio
+import selectors
+from collections.abc import Callable, Coroutine, Iterable
+from dataclasses import dataclass, replace
+from itertools import count
+from signal import Signals
+from typing import Literal, TypeVar
+
+from pgsupervisor.inventory import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec, Inventory
+from pgsupervisor.supervision.keeper import Post
+from pgsupervisor.supervision.life import Exited, Ready, Spawned, SpawnFailed, StopMode
+
+Result = TypeVar("Result")
+
+BIRTH = 1000.0
+"""What the clock of a virtual world says in the beginning."""
+
+
+class _JumpingSelector(selectors.DefaultSelector):
+    """Waits for nothing: where others would wait for a time, the clock jumps to it."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.now = BIRTH
+
+    def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
+        happened = super().select(0)
+        if not happened and timeout is None:
+            raise RuntimeError("everybody waits, and nothing will ever happen")
+        if not happened and timeout is not None:
+            self.now += max(0.0, timeout)
+        return happened
+
+
+class VirtualTimeLoop(asyncio.SelectorEventLoop):
+    """An event loop whose time passes only while everybody waits, and then at once."""
+
+    def __init__(self) -> None:
+        self._clock = _JumpingSelector()
+        super().__init__(self._clock)
+
+    def time(self) -> float:
+        """Return the seconds of the virtual clock."""
+        return self._clock.now
+
+
+def live(world: Callable[[], Coroutine[None, None, Result]]) -> Result:
+    """Run a world in virtual time to its end."""
+    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+        return runner.run(world())
+
+
+async def settle() -> None:
+    """Let everything happen that takes no time."""
+    await asyncio.sleep(0.001)
+
+
+def now() -> float:
+    """Return the virtual time, in seconds."""
+    return asyncio.get_running_loop().time()
+
+
+@dataclass(frozen=True, slots=True)
+class FakePolicy:
+    """A policy with round numbers."""
+
+    restart: Literal["on-failure", "always", "never"] = "on-failure"
+    restart_delay: float = 1.0
+    restart_max_delay: float = 8.0
+    start_retries: int = 3
+    restart_limit: int = 10
+    stable_after: float = 10.0
+    stop_mode: StopMode = "fast"
+    stop_timeout: float = 60.0
+
+
+ALL_STOPS = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL})
+
+
+class FakePostmaster:
+    """A postmaster that starts, gets ready and stops at once, unless a test says otherwise.
+
+    `calls` is what was asked of it, in order: `find`, `spawn`, `renew`, `release`, or the name of a signal;
+    `history`, if given, is shared with others and gets `NAME call`.
+    """
+
+    version: str | None = "18.0"
+    port: int | None = 5432
+    socket_directory: str | None = None
+
+    def __init__(self, post: Post, cluster: ClusterSpec, history: list[str] | None = None) -> None:
+        self.name = cluster.name
+        self.spec = cluster
+        self.calls: list[str] = []
+        self.pid: int | None = None
+        self.running_before = False
+        self.spawn_time = 0.0
+        self.gets_ready = True
+        self.obeys = ALL_STOPS
+        self.refusal: SpawnFailed | None = None
+        self.trouble: dict[str, Exception] = {}
+        self._pids = count(101)
+        self._post = post
+        self._history = history if history is not None else []
+
+    async def find(self) -> None:
+        """Come up if `running_before`."""
+        self._note("find")
+        if self.running_before:
+            self._come_up()
+
+    async def spawn(self) -> None:
+        """Come up, after `spawn_time` seconds, or fail with `refusal`."""
+        self._note("spawn")
+        if self.spawn_time:
+            await asyncio.sleep(self.spawn_time)
+        if self.refusal is not None:
+            self._post(self.refusal)
+        else:
+            self._come_up()
+
+    def signal(self, number: Signals) -> None:
+        """End if the signal is one that the server obeys."""
+        self._note(number.name)
+        if self.pid is not None and number in self.obeys:
+            self.end(clean=number in {Signals.SIGTERM, Signals.SIGINT})
+
+    def release(self) -> None:
+        """Note it."""
+        self._note("release")
+
+    def renew(self, spec: ClusterSpec) -> None:
+        """Take the spec."""
+        self.spec = spec
+        self._note("renew")
+
+    def get_ready(self, *, standby: bool = False) -> None:
+        """Say that the server is ready now."""
+        self._post(Ready(standby))
+
+    def end(self, reason: str = "ended", *, clean: bool = False, hopeless: bool = False, jitter: float = 1.0) -> None:
+        """Let the server end now."""
+        self.pid = None
+        self._post(Exited(reason, clean=clean, hopeless=hopeless, jitter=jitter))
+
+    def _come_up(self) -> None:
+        self.pid = next(self._pids)
+        self._post(Spawned(self.pid))
+        if self.gets_ready:
+            self.get_ready()
+
+    def _note(self, call: str) -> None:
+        self.calls.append(call)
+        self._history.append(f"{self.name} {call}")
+        if call in self.trouble:
+            raise self.trouble[call]
+
+
+SPEC = ClusterSpec(
+    name="shop",
+    installation=InstallationSpec(name="pg", bindir="/pg/bin"),
+    data_directory="/srv/shop",
+    init=False,
+    user=None,
+    port=None,
+    settings=FrozenMapping(),
+    environment=FrozenMapping(),
+    config_file=None,
+    logfile="/log/shop.log",
+    logfile_maxbytes=1,
+    logfile_backups=1,
+    priority=10,
+    watch=True,
+    reload_delay=0.3,
+    autostart=True,
+    restart="on-failure",
+    restart_delay=1.0,
+    restart_max_delay=8.0,
+    start_retries=3,
+    restart_limit=10,
+    stable_after=10.0,
+    stop_mode="fast",
+    stop_timeout=60.0,
+    allow=(),
+)
+
+
+def spec(name: str, **otherwise: object) -> ClusterSpec:
+    """Return the spec of a cluster that needs no real directory."""
+    return replace(SPEC, name=name, data_directory=f"/srv/{name}", **otherwise)
+
+
+def inventory(*specs: ClusterSpec, start_concurrency: int = 4) -> Inventory:
+    """Return an inventory of these clusters."""
+    return Inventory(
+        path="/etc/inventory.toml",
+        files=("/etc/inventory.toml",),
+        daemon=DaemonSpec(
+            socket="/run/control",
+            socket_mode=0o660,
+            admin_group=None,
+            log_directory="/log",
+            log_format="auto",
+            start_concurrency=start_concurrency,
+            on_exit="stop",
+        ),
+        installations=FrozenMapping(),
+        clusters=FrozenMapping({each.name: each for each in specs}),
+    )
+
+
+class FakeHost:
+    """Makes fake postmasters, and keeps them by name; `prepare` may change each before it is used."""
+
+    def __init__(self, prepare: Callable[[FakePostmaster], None] = lambda _made: None) -> None:
+        self.made: dict[str, FakePostmaster] = {}
+        self.history: list[str] = []
+        self._prepare = prepare
+
+    def __call__(self, cluster: ClusterSpec, post: Post) -> FakePostmaster:
+        """Make the postmaster of a cluster."""
+        postmaster = self.made[cluster.name] = FakePostmaster(post, cluster, self.history)
+        self._prepare(postmaster)
+        return postmaster
+
+    def forget(self) -> None:
+        """Forget what was asked of the postmasters so far."""
+        self.history.clear()
+        for each in self.made.values():
+            each.calls.clear()
+
+
+def only(history: Iterable[str], *words: str) -> list[str]:
+    """Return what of a history has one of these calls."""
+    return [entry for entry in history if entry.split()[1] in words]

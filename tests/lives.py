@@ -1,0 +1,52 @@
+"""The lives with which every cell of the state grid is entered: one for each row."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from pgsupervisor.supervision.life import Life, Rung, State
+
+NOW = 100.0
+"""When the event comes; every life is in its state since 50."""
+
+STOPPED = Life(since=50.0, restarts=7, reason="stopped by someone else")
+
+BACKOFF = Life(
+    State.BACKOFF,
+    want_up=True,
+    since=50.0,
+    deadline=101.0,
+    failures=2,
+    early_exits=1,
+    backoff=2.0,
+    restarts=7,
+    reason="ended; next try in 2.0 s",
+)
+
+FATAL = replace(BACKOFF, state=State.FATAL, deadline=None, reason="ended (gave up)")
+
+STARTING = replace(BACKOFF, state=State.STARTING, reason="")
+"""Without a process yet."""
+
+STARTED = replace(STARTING, pid=42)
+"""STARTING, with a process."""
+
+RUNNING = replace(STARTED, state=State.RUNNING, early_exits=0)
+
+STOPPING = replace(
+    RUNNING, state=State.STOPPING, want_up=False, rung=Rung.FAST, rung_timeout=60.0, reason="fast shutdown"
+)
+
+STOPPING_AGAIN = replace(STOPPING, want_up=True)
+"""STOPPING, as one half of a restart."""
+
+ROWS = {
+    "STOPPED": STOPPED,
+    "BACKOFF": BACKOFF,
+    "FATAL": FATAL,
+    "STARTING": STARTING,
+    "STARTING, pid": STARTED,
+    "RUNNING": RUNNING,
+    "STOPPING, down": STOPPING,
+    "STOPPING, again": STOPPING_AGAIN,
+}

@@ -1,0 +1,45 @@
+"""What this machine lends to the tests: its installations, a user for the servers, short directories."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import tempfile
+from collections.abc import Callable
+from pathlib import Path
+from typing import TypeAlias
+
+from pgsupervisor.daemon import staging
+from pgsupervisor.errors import InstallationError
+from pgsupervisor.postgres.discovery import discover
+from pgsupervisor.postgres.installation import Installation
+
+SERVER_USER = staging.server_user()
+"""Whom servers run as; None is the user who runs the tests."""
+
+NewDataDirectory: TypeAlias = Callable[[Installation, Path], Path]
+"""Puts an initialised data directory of an installation at a path; its server listens on a Unix socket beside it."""
+
+STAGED = tempfile.mkdtemp(prefix="pgs-", dir="/tmp")
+"""Where a copy of the embedded PostgreSQL goes if the server's user cannot enter the checkout that has it."""
+
+
+def _installations() -> list[Installation]:
+    """Find every installation that the server's user can run; what lies in somebody's home he may not enter."""
+    os.chmod(STAGED, 0o755)
+    found = []
+    for installation in discover():
+        with contextlib.suppress(InstallationError):
+            found.append(staging.within_reach(installation, SERVER_USER, STAGED))
+    return found
+
+
+INSTALLATIONS = _installations()
+
+
+def make_directory() -> Path:
+    """Make a short directory under /tmp that the server's user owns (a Unix socket's path ends at 107 bytes)."""
+    path = Path(tempfile.mkdtemp(prefix="pgs-", dir="/tmp"))
+    if SERVER_USER is not None:
+        os.chown(path, SERVER_USER.uid, SERVER_USER.gid)
+    return path

@@ -1,0 +1,96 @@
+"""Servers outlive daemons: whatever runs when a daemon starts is taken over as it is."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+from daemons import Site, ends, held
+
+from pgsupervisor.postgres import Installation
+from servers import client, sql
+
+
+def start_by_hand(site: Site, name: str) -> int:
+    """Start the server of a cluster as somebody without a daemon would, and return its pid."""
+    cluster = site.cluster(name)
+    cluster.start(settings={"port": site.clusters[name]["port"]}, detach=True)
+    cluster.wait_until_started()
+    pid = cluster.pid()
+    assert pid is not None
+    return pid
+
+
+def test_a_server_started_by_hand_is_adopted(site: Site, installation: Installation) -> None:
+    """A server that runs already is neither started twice nor stopped; its port is known, its end is noticed."""
+    site.add("shop", installation)
+    pid = start_by_hand(site, "shop")
+    daemon = site.run()
+    record = site.status("shop")
+    shown = (record["state"], record["pid"], record["port"], record["restarts"])
+    assert shown == ("RUNNING", pid, site.clusters["shop"]["port"], 0)
+    with held(pid) as process:
+        process.signal(signal.SIGKILL)
+        assert ends(process)
+    again = site.wait_for("shop", lambda each: each["restarts"] == 1 and each["state"] == "RUNNING")
+    assert again["pid"] != pid
+    assert len(daemon.logged(cluster="shop", on="Start")) <= 1
+
+
+def test_a_server_that_nobody_wanted_is_adopted_too(site: Site) -> None:
+    """A server that runs although it is not to be started is watched like any other, and can be stopped."""
+    site.add("shop", autostart=False)
+    pid = start_by_hand(site, "shop")
+    site.start()
+    assert site.wait_for_state("shop", "RUNNING")["pid"] == pid
+    site.order("Stop", "shop")
+    assert site.cluster("shop").running() is False
+
+
+def test_a_daemon_that_leaves(site: Site) -> None:
+    """With on_exit = leave the servers, and their clients, never notice that a daemon went and another came."""
+    site.daemon_keys["on_exit"] = "leave"
+    for name in ("blog", "shop"):
+        site.add(name)
+    first = site.run()
+    before = [site.pid(name) for name in site.clusters]
+    with client(site.cluster("shop")) as connected:
+        assert first.end() == 0
+        site.run()
+        assert [site.pid(name) for name in site.clusters] == before
+        assert connected.poll() is None
+        assert sql(site.cluster("shop"), "select count(*) from pg_stat_activity where application_name = 'psql'") == "2"
+    site.order("Stop", "all")
+
+
+def test_a_daemon_that_is_killed(site: Site) -> None:
+    """SIGKILL of the daemon costs no server anything: the next daemon finds them all, at work."""
+    for name in ("blog", "shop"):
+        site.add(name)
+    first = site.run()
+    before = [site.pid(name) for name in site.clusters]
+    assert first.end(signal.SIGKILL) == -signal.SIGKILL
+    assert os.path.exists(site.socket), "a killed daemon cannot remove its socket"
+    site.run()
+    assert [site.pid(name) for name in site.clusters] == before
+    assert [site.status(name)["restarts"] for name in site.clusters] == [0, 0]
+
+
+def test_stop_daemon_with_leave(site: Site) -> None:
+    """`pgsupctl daemon stop --leave` ends the daemon alone, whatever the inventory says."""
+    site.add("shop")
+    daemon = site.run()
+    pid = site.pid("shop")
+    finished = site.pgsupctl("daemon", "stop", "--leave")
+    assert (finished.returncode, daemon.wait()[0], site.cluster("shop").pid()) == (0, 0, pid)
+
+
+def test_an_adopted_server_that_is_shut_down(site: Site) -> None:
+    """An adopted server has no exit status for us; that it shut down in order, its control file tells."""
+    site.add("shop")
+    pid = start_by_hand(site, "shop")
+    site.run()
+    with held(pid) as process:
+        process.signal(signal.SIGINT)
+        assert ends(process)
+    assert site.wait_for_state("shop", "STOPPED")["reason"] == "stopped by someone else"

@@ -1,0 +1,91 @@
+"""pgsupctl check: what it finds wrong is what would keep a server from starting, and it touches nothing."""
+
+from __future__ import annotations
+
+import json
+from pathlib import Path
+
+from inventories import write
+from pgsupctl import Finished, pgsupctl
+
+from pgsupervisor.postgres import Cluster, Installation
+
+
+def inventory(directory: Path, installation: Installation, clusters: str) -> str:
+    """Write an inventory of clusters that all use `installation`, and return its path."""
+    main = f'[installations.pg]\nbindir = "{installation.bindir}"\n[defaults]\ninstallation = "pg"\n{clusters}'
+    return write(directory, main)
+
+
+def test_what_is_well_is_ok(installation: Installation, data_directory: Path, short_directory: Path) -> None:
+    """A cluster that can start is ok, and so is one that is still to be made; it is not made by that."""
+    absent = short_directory / "absent"
+    user = data_directory.owner()
+    path = inventory(
+        short_directory,
+        installation,
+        f'[clusters.shop]\ndata_directory = "{data_directory}"\n'
+        f'[clusters.new]\ndata_directory = "{absent}"\ninit = true\nport = 5433\nuser = "{user}"\n',
+    )
+    assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\nnew: ok\n", "")
+    assert not absent.exists()
+
+
+def test_a_server_that_runs_is_not_in_its_own_way(cluster: Cluster, short_directory: Path) -> None:
+    """The port and the socket of a running server are taken, by itself."""
+    cluster.start()
+    cluster.wait_until_started(timeout=60)
+    path = inventory(
+        short_directory, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n'
+    )
+    assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")
+
+
+def test_every_problem_of_every_cluster(
+    installation: Installation, data_directory: Path, short_directory: Path
+) -> None:
+    """One cluster's mistake hides no other's; PostgreSQL itself says what is wrong with a configuration."""
+    with (data_directory / "postgresql.conf").open("a") as file:
+        file.write("work_memory = 1\n")
+    absent = short_directory / "absent"
+    user = data_directory.owner()
+    path = inventory(
+        short_directory,
+        installation,
+        f'[clusters.shop]\ndata_directory = "{data_directory}"\n'
+        f'[clusters.gone]\ndata_directory = "{absent}"\nport = 5433\nuser = "{user}"\n'
+        f'[clusters.new]\ndata_directory = "{absent}-2"\ninit = true\nport = 5434\nuser = "no-such-user"\n',
+    )
+    finished = pgsupctl("check", "-c", path)
+    assert (finished.status, finished.errors) == (1, "")
+    shop, gone, new = finished.output.splitlines()
+    assert shop.startswith("shop: ")
+    assert 'unrecognized configuration parameter "work_memory"' in shop
+    assert gone == f"gone: {absent} does not exist: make it with initdb, or mount it"
+    assert new.startswith("new: there is no user no-such-user on this machine")
+    finished = pgsupctl("check", "-c", path, "--json")
+    assert (finished.status, json.loads(finished.output)) == (
+        1,
+        {
+            "inventory": path,
+            "clusters": [
+                {"name": name, "problems": [line.removeprefix(f"{name}: ")]}
+                for name, line in (("shop", shop), ("gone", gone), ("new", new))
+            ],
+        },
+    )
+
+
+def test_a_mistake_in_the_inventory(short_directory: Path) -> None:
+    """The inventory's own mistakes come first: file, key and what is wrong."""
+    path = write(short_directory, '[installations.pg]\nbindir = "/pg"\n[clusters.shop]\nprot = 5433\n')
+    finished = pgsupctl("check", "-c", path)
+    assert (finished.status, finished.output) == (1, "")
+    assert finished.errors.startswith(f"pgsupctl: {path}: clusters.shop.prot: ")
+
+
+def test_there_is_no_inventory(short_directory: Path) -> None:
+    """A file that cannot be read is told as such."""
+    finished = pgsupctl("check", "-c", str(short_directory / "inventory.toml"))
+    assert (finished.status, finished.output) == (1, "")
+    assert finished.errors == f"pgsupctl: {short_directory}/inventory.toml: cannot be read: No such file or directory\n"

@@ -1,0 +1,235 @@
+"""pgsupctl with pipes: what it asks the daemon, and outputs that scripts can rely on."""
+
+from __future__ import annotations
+
+import json
+import signal
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+from fake_daemon import FakeDaemon, Script, part, reply, says
+from pgsupctl import Finished, asked, started
+
+from pgsupervisor.control.protocol import Parameters, Reply, Request
+
+
+@pytest.fixture
+def path(short_directory: Path) -> str:
+    """Return a path for a socket."""
+    return str(short_directory / "control")
+
+
+def cluster(name: str, state: str = "RUNNING", **known: object) -> dict[str, object]:
+    """Return a cluster as the daemon tells of it, three minutes in its state."""
+    facts = {"name": name, "state": state, "wanted": state != "STOPPED", "since": time.time() - 200, "pid": 4711}
+    return {**facts, "port": 5432, "version": "15.18", "restarts": 0, "reason": "", "standby": False, **known}
+
+
+SHOP = cluster("shop")
+OLD = cluster("old", "STOPPED", pid=None)
+WEB = cluster("web", "FATAL", pid=None, reason="no \x1b[2Jspace")
+
+
+def outcome(name: str, state: str, message: str = "", *, ok: bool = True) -> dict[str, object]:
+    return {"name": name, "ok": ok, "state": state, "message": message}
+
+
+def progress(name: str, state: str) -> Reply:
+    return part(progress={"name": name, "state": state, "reason": ""})
+
+
+# status
+
+
+def test_status_of_all_that_is_well(path: str) -> None:
+    """What runs and what was stopped on purpose is well: exit status 0."""
+    requests, finished = asked(path, {"GetStatus": says(reply(clusters=[SHOP, OLD]))}, "status")
+    assert finished == Finished(
+        0,
+        "NAME  STATE    SINCE  PID   PORT  VERSION  RESTARTS  REASON\n"
+        "shop  RUNNING  3 min  4711  5432  15.18    0\n"
+        "old   STOPPED  3 min  -     5432  15.18    0\n",
+        "",
+    )
+    assert requests == [Request("io.pgsupervisor.GetStatus", {"names": []})]
+
+
+def test_status_when_something_is_not_running(path: str) -> None:
+    """Something that should run and does not is exit status 3, with its reason, escaped."""
+    requests, finished = asked(path, {"GetStatus": says(reply(clusters=[WEB]))}, "status", "web", "shop-*")
+    assert finished == Finished(
+        3,
+        "NAME  STATE  SINCE  PID  PORT  VERSION  RESTARTS  REASON\n"
+        "web   FATAL  3 min  -    5432  15.18    0         no \\x1b[2Jspace\n",
+        "",
+    )
+    assert requests == [Request("io.pgsupervisor.GetStatus", {"names": ["web", "shop-*"]})]
+
+
+@pytest.mark.parametrize("arguments", [("--json", "status"), ("status", "--json")])
+def test_status_as_json(path: str, arguments: tuple[str, ...]) -> None:
+    """The whole answer is one JSON document, wherever --json stands."""
+    _, finished = asked(path, {"GetStatus": says(reply(clusters=[SHOP, WEB]))}, *arguments)
+    assert (finished.status, json.loads(finished.output)) == (3, {"clusters": [SHOP, WEB]})
+    assert finished.output.count("\n") == 1
+
+
+def test_watching_is_a_line_per_change(path: str) -> None:
+    """To a pipe, every change is one line at once; when the daemon goes, so do we."""
+    stopping = {**SHOP, "state": "STOPPING"}
+    scripts = {"Monitor": says(part(clusters=[SHOP, WEB]), part(clusters=[stopping]), None)}
+    requests, finished = asked(path, scripts, "status", "-w")
+    assert (finished.status, finished.output) == (4, "shop: RUNNING\nweb: FATAL  no \\x1b[2Jspace\nshop: STOPPING\n")
+    assert requests == [Request("io.pgsupervisor.Monitor", {"names": []}, more=True)]
+    _, finished = asked(path, scripts, "status", "-w", "--json")
+    assert [json.loads(line) for line in finished.output.splitlines()] == [SHOP, WEB, stopping]
+
+
+# orders
+
+
+@pytest.mark.parametrize(
+    ("arguments", "method", "parameters"),
+    [
+        (("start", "shop", "web"), "Start", {"names": ["shop", "web"]}),
+        (("stop", "all"), "Stop", {"names": ["all"]}),
+        (("stop", "a", "--mode", "smart"), "Stop", {"names": ["a"], "mode": "smart"}),
+        (("restart", "--timeout", "500ms", "shop-*"), "Restart", {"names": ["shop-*"], "timeout": 0.5}),
+        (("restart", "a", "--timeout", "2min"), "Restart", {"names": ["a"], "timeout": 120.0}),
+        (("stop", "a", "--timeout", "30"), "Stop", {"names": ["a"], "timeout": 30.0}),
+        (("reload", "a"), "Reload", {"names": ["a"]}),
+    ],
+)
+def test_orders_are_sent_as_given(path: str, arguments: tuple[str, ...], method: str, parameters: Parameters) -> None:
+    """Names and options go to the daemon as they are; the outcome is one line per cluster."""
+    answers = says(progress("a", "STOPPING"), reply(outcomes=[outcome("a", "RUNNING"), outcome("b", "STOPPED", "why")]))
+    requests, finished = asked(path, {method: answers}, *arguments)
+    assert finished == Finished(0, "a: RUNNING\nb: STOPPED  why\n", "")
+    assert requests == [Request(f"io.pgsupervisor.{method}", parameters, more=True)]
+
+
+def test_kill_says_what_follows(path: str) -> None:
+    _, finished = asked(path, {"Kill": says(reply(outcomes=[outcome("shop", "STOPPED")]))}, "kill", "shop")
+    assert finished == Finished(0, "shop: STOPPED\nCrash recovery follows when a killed server is started again.\n", "")
+
+
+def test_an_order_that_failed_for_one(path: str) -> None:
+    """One outcome that is not ok is exit status 1."""
+    answer = reply(outcomes=[outcome("a", "RUNNING"), outcome("b", "FATAL", "bad\nport", ok=False)])
+    _, finished = asked(path, {"Start": says(answer)}, "start", "all")
+    assert finished == Finished(1, "a: RUNNING\nb: FATAL  bad\\nport\n", "")
+    _, finished = asked(path, {"Start": says(answer)}, "--json", "start", "all")
+    assert (finished.status, json.loads(finished.output)) == (1, answer.parameters)
+
+
+def test_an_order_that_is_not_waited_for(path: str) -> None:
+    """With --no-wait we hang up after the first answer, which says that the order was taken."""
+    requests, finished = asked(path, {"Stop": says(progress("a", "STOPPING"))}, "stop", "a", "--no-wait")
+    assert finished == Finished(0, "", "")
+    assert requests == [Request("io.pgsupervisor.Stop", {"names": ["a"]}, more=True)]
+
+
+def test_an_order_for_nobody(path: str) -> None:
+    """An order without a name is a mistake that could have stopped everything."""
+    for command in ("start", "stop", "restart", "reload", "kill"):
+        requests, finished = asked(path, {}, command)
+        assert (requests, finished.status, finished.output) == ([], 2, "")
+        assert finished.errors.endswith("patterns such as 'shop-*'; `all` means every cluster\n")
+
+
+# the inventory, logs and the daemon
+
+
+def test_update_says_what_it_did(path: str) -> None:
+    """Changes come first, then what came of those that needed an order."""
+    changes = [
+        {"name": "old", "action": "remove", "effect": "nothing", "keys": []},
+        {"name": "shop", "action": "change", "effect": "restart", "keys": ["port", "settings"]},
+        {"name": "web", "action": "add", "effect": "nothing", "keys": []},
+    ]
+    outcomes = [outcome("old", "STOPPED"), outcome("shop", "RUNNING"), outcome("web", "FATAL", "no", ok=False)]
+    lines = "remove  old\nchange  shop  port, settings  (restart)\nadd     web\n"
+    requests, finished = asked(
+        path, {"Update": says(progress("old", "STOPPING"), reply(changes=changes, outcomes=outcomes))}, "update"
+    )
+    assert finished == Finished(1, f"{lines}old: STOPPED\nshop: RUNNING\nweb: FATAL  no\n", "")
+    assert requests == [Request("io.pgsupervisor.Update", {"dry_run": False}, more=True)]
+    requests, finished = asked(path, {"Update": says(reply(changes=changes, outcomes=[]))}, "update", "--dry-run")
+    assert finished == Finished(0, f"{lines}Nothing was done yet.\n", "")
+    assert requests == [Request("io.pgsupervisor.Update", {"dry_run": True}, more=True)]
+    _, finished = asked(path, {"Update": says(reply(changes=[], outcomes=[]))}, "update")
+    assert finished == Finished(0, "Nothing changes.\n", "")
+
+
+def logs(**texts: list[str]) -> dict[str, Script]:
+    """Return the scripts of a daemon with these logs, given in pieces."""
+
+    def get_log(parameters: Parameters) -> Iterator[Reply]:
+        pieces = texts[str(parameters["name"])]
+        yield from (part(text=piece) for piece in pieces) if parameters.get("follow") else [reply(text="".join(pieces))]
+
+    return {"GetStatus": says(reply(clusters=[cluster(name) for name in texts])), "GetLog": get_log}
+
+
+def test_a_log_is_printed_byte_by_byte(path: str) -> None:
+    """To a pipe a log goes as it is, whatever its encoding."""
+    requests, finished = asked(path, logs(shop=["one\n\x1b[1mtw\udcffo\n"]), "logs", "shop", "-n", "2")
+    assert finished == Finished(0, "one\n\x1b[1mtw\udcffo\n", "")
+    assert requests == [
+        Request("io.pgsupervisor.GetStatus", {"names": ["shop"]}),
+        Request("io.pgsupervisor.GetLog", {"name": "shop", "lines": 2}),
+    ]
+
+
+def test_lines_of_several_logs_say_whose_they_are(path: str) -> None:
+    scripts = logs(shop=["one\ntwo\n"], web=["three"])
+    assert asked(path, scripts, "logs", "all")[1] == Finished(0, "shop: one\nshop: two\nweb: three\n", "")
+    _, finished = asked(path, scripts, "logs", "all", "--json")
+    assert [json.loads(line) for line in finished.output.splitlines()] == [
+        {"name": "shop", "line": "one"},
+        {"name": "shop", "line": "two"},
+        {"name": "web", "line": "three"},
+    ]
+
+
+def test_logs_are_followed_line_by_line(path: str) -> None:
+    """Pieces end anywhere; what is printed at once is every line that is complete, of each log by itself."""
+    with (
+        FakeDaemon(path, logs(shop=["o", "ne\nt", "wo\nth"], web=["x\n"])),
+        started("-s", path, "logs", "-f", "shop", "web") as process,
+    ):
+        assert process.stdout is not None
+        lines = [process.stdout.readline() for _ in range(3)]
+        process.send_signal(signal.SIGINT)
+        rest, errors = process.communicate(timeout=30)
+    assert sorted(lines) == [b"shop: one\n", b"shop: two\n", b"web: x\n"]
+    assert (process.returncode, rest, errors) == (130, b"", b"")
+
+
+def test_what_the_daemon_is(path: str) -> None:
+    facts = {"version": "0.1.0", "pid": 7, "started": time.time() - 7530, "inventory": "/etc/i.toml", "clusters": 3}
+    answers = {"GetDaemon": says(reply(**facts))}
+    assert asked(path, answers, "daemon", "info")[1] == Finished(
+        0, "version    0.1.0\npid        7\nrunning    2 h 5 min\ninventory  /etc/i.toml\nclusters   3\n", ""
+    )
+    assert json.loads(asked(path, answers, "daemon", "info", "--json")[1].output) == facts
+
+
+def test_the_end_of_the_daemon(path: str) -> None:
+    """`daemon stop` returns when the daemon has gone; --leave is said only when it was asked for."""
+    waited_for: list[Parameters] = []
+
+    def stop(parameters: Parameters) -> Iterator[Reply | bytes | None]:
+        yield reply()
+        # More than a socket holds: it can only be sent if somebody still reads.
+        yield bytes(4 * 1024 * 1024)
+        waited_for.append(parameters)
+        yield None
+
+    for arguments in (["stop"], ["stop", "--leave"]):
+        _, finished = asked(path, {"StopDaemon": stop}, "daemon", *arguments)
+        assert finished == Finished(0, "pgsupervisord has ended\n", "")
+    assert waited_for == [{}, {"leave": True}]
+    assert asked(path, {}, "daemon", "info", "--leave")[1].status == 2

@@ -1,0 +1,492 @@
+"""A keeper at work, with a postmaster that does what the test says and time that passes at once."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable
+from signal import Signals
+
+import pytest
+from fakes import BIRTH, SPEC, FakePolicy, FakePostmaster, live, now, settle
+
+from pgsupervisor.supervision.gate import StartGate
+from pgsupervisor.supervision.keeper import Keeper
+from pgsupervisor.supervision.life import (
+    Event,
+    Kill,
+    Life,
+    Order,
+    Ready,
+    Reload,
+    Restart,
+    Spawned,
+    SpawnFailed,
+    Start,
+    State,
+    Stop,
+    Timeout,
+)
+
+
+class World:
+    """One keeper with its postmaster, at a gate that others may use too."""
+
+    def __init__(self, policy: FakePolicy | None = None) -> None:
+        self.gate = StartGate(1)
+        self.changes: list[tuple[str, Life, Event, Life]] = []
+        self.mistakes: list[tuple[str, Exception]] = []
+        self.keeper = Keeper(
+            "shop",
+            policy or FakePolicy(),
+            10,
+            gate=self.gate,
+            changed=lambda *change: self.changes.append(change),
+            mistake=lambda *mistake: self.mistakes.append(mistake),
+        )
+        self.postmaster = FakePostmaster(self.keeper.post, SPEC)
+
+    @property
+    def states(self) -> list[State]:
+        """The states that were gone through, from the first change on."""
+        states = [State.STOPPED]
+        for _, _, _, after in self.changes:
+            if after.state is not states[-1]:
+                states.append(after.state)
+        return states[1:]
+
+    async def until(self, state: State) -> float:
+        """Wait until the cluster is in a state; return how long that took, in seconds."""
+        begun, moment = now(), self.keeper._now
+        while moment.life.state is not state:
+            following = await moment.next()
+            assert following is not None
+            moment = following
+        return now() - begun
+
+
+def kept(play: Callable[[World], Awaitable[None]], policy: FakePolicy | None = None) -> World:
+    """Play something with a keeper, and let the keeper end afterwards. Nothing may be a mistake that is not taken."""
+
+    async def world() -> World:
+        made = World(policy)
+        task = asyncio.create_task(made.keeper.run(made.postmaster))
+        await play(made)
+        task.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await task
+        assert made.mistakes == []
+        return made
+
+    return live(world)
+
+
+def test_up_and_down() -> None:
+    """Start spawns, Stop signals, each change is told with its cause, and in the end the postmaster is let go."""
+
+    async def play(world: World) -> None:
+        world.keeper.post(Start())
+        await settle()
+        world.keeper.post(Stop())
+        await settle()
+
+    world = kept(play)
+    assert world.postmaster.calls == ["spawn", "SIGINT", "release"]
+    assert [(name, type(event).__name__, after.state) for name, _, event, after in world.changes] == [
+        ("shop", "Start", State.STARTING),
+        ("shop", "Spawned", State.STARTING),
+        ("shop", "Ready", State.RUNNING),
+        ("shop", "Stop", State.STOPPING),
+        ("shop", "Exited", State.STOPPED),
+    ]
+    assert [after for _, _, _, after in world.changes[:-1]] == [before for _, before, _, _ in world.changes[1:]]
+
+
+def test_an_order_returns_the_life_right_after_it() -> None:
+    """Facts that are in the mailbox already do not get between an order and its answer."""
+
+    async def play(world: World) -> None:
+        ordering = asyncio.create_task(world.keeper.order(Start()))
+        await asyncio.sleep(0)
+        world.keeper.post(Spawned(7))
+        world.keeper.post(Ready(standby=False))
+        moment = await ordering
+        assert moment.life == Life(State.STARTING, want_up=True, since=BIRTH, deadline=BIRTH + 10)
+        assert world.keeper.life.state is State.RUNNING
+
+    kept(play)
+
+
+def test_who_goes_along_misses_no_life() -> None:
+    """Lives that follow each other in one breath are all seen, however late somebody looks."""
+
+    async def play(world: World) -> None:
+        moment = await world.keeper.order(Start())
+        await settle()
+        world.keeper.post(Stop())
+        await settle()
+        states = []
+        while moment is not world.keeper._now:
+            states.append((moment.life.state, moment.life.pid))
+            following = await moment.next()
+            assert following is not None
+            moment = following
+        assert [*states, (moment.life.state, moment.life.pid)] == [
+            (State.STARTING, None),
+            (State.STARTING, 101),
+            (State.RUNNING, 101),
+            (State.STOPPING, 101),
+            (State.STOPPED, None),
+        ]
+
+    kept(play)
+
+
+def test_a_cancelled_wait_does_not_cancel_the_order() -> None:
+    """Whoever gave an order may go away; the order is carried out."""
+
+    async def play(world: World) -> None:
+        ordering = asyncio.create_task(world.keeper.order(Start()))
+        await asyncio.sleep(0)
+        ordering.cancel()
+        with pytest.raises(asyncio.CancelledError):
+            await ordering
+        await settle()
+        assert world.keeper.life.state is State.RUNNING
+        waiting = asyncio.create_task(world.keeper._now.next())
+        await settle()
+        waiting.cancel()
+        await settle()
+        assert (await world.keeper.order(Stop())).life.state is State.STOPPING
+
+    kept(play)
+
+
+def test_restart_with_backoff_on_the_clock() -> None:
+    """A server that falls comes back after exactly the wait of the policy; after a stable run, at once."""
+
+    async def play(world: World) -> None:
+        world.keeper.post(Start())
+        await settle()
+        waits = []
+        for _ in range(3):
+            world.postmaster.end("fell")
+            await world.until(State.BACKOFF)
+            waits.append(await world.until(State.RUNNING))
+        assert waits == pytest.approx([1.0, 2.0, 4.0], abs=1e-6)
+        await asyncio.sleep(10)
+        world.postmaster.end("fell")
+        await world.until(State.BACKOFF)
+        assert await world.until(State.RUNNING) == pytest.approx(0, abs=1e-6)
+
+    kept(play)
+
+
+def test_the_stop_ladder_on_the_clock() -> None:
+    """Each rung gets its time, and not a moment more."""
+
+    async def play(world: World) -> None:
+        world.keeper.post(Start())
+        await settle()
+        world.postmaster.obeys = frozenset({Signals.SIGKILL})
+        world.keeper.post(Stop("smart", 20.0))
+        assert await world.until(State.STOPPED) == pytest.approx(60.0, abs=1e-6)
+
+    world = kept(play)
+    assert world.postmaster.calls == ["spawn", "SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "release"]
+
+
+def test_nothing_to_do_is_nothing_done() -> None:
+    """A keeper whose server has been stable sleeps for ever: only a new event wakes it."""
+
+    async def world() -> None:
+        made = World()
+        task = asyncio.create_task(made.keeper.run(made.postmaster))
+        made.keeper.post(Start())
+        await asyncio.sleep(20)
+        assert made.keeper.life.deadline is None
+        await asyncio.wait({task})
+
+    with pytest.raises(RuntimeError, match="nothing will ever happen"):
+        live(world)
+
+
+@pytest.mark.parametrize(("order", "state"), [(Stop(), State.STOPPED), (Kill(), State.STOPPED)])
+def test_a_start_is_called_off_at_the_gate(order: Order, state: State) -> None:
+    """A start that still waits for its turn ends at once when it is not wanted any more, and spawns nothing."""
+
+    async def play(world: World) -> None:
+        await world.gate.enter(0)
+        world.keeper.post(Start())
+        await settle()
+        world.keeper.post(order)
+        await settle()
+        assert world.keeper.life.state is state
+        world.gate.leave()
+        await asyncio.wait_for(world.gate.enter(99), 1)
+
+    assert kept(play).postmaster.calls == ["release"]
+
+
+def test_start_and_stop_in_one_breath() -> None:
+    """A start that has not even come to the gate is called off too, though the gate is shut for long."""
+
+    async def play(world: World) -> None:
+        await world.gate.enter(0)
+        world.keeper.post(Start())
+        world.keeper.post(Stop())
+        await settle()
+        assert world.keeper.life.state is State.STOPPED
+
+    assert kept(play).postmaster.calls == ["release"]
+
+
+def test_restart_at_the_gate() -> None:
+    """A restart before the start had its turn queues once again, and spawns once."""
+
+    async def play(world: World) -> None:
+        await world.gate.enter(0)
+        for order in (Start(), Restart(), Stop(), Start(), Restart()):
+            world.keeper.post(order)
+        await settle()
+        world.keeper.post(Restart())
+        await settle()
+        assert world.keeper.life.state is State.STARTING
+        world.gate.leave()
+        await settle()
+        assert world.keeper.life.state is State.RUNNING
+        world.keeper.post(Stop())
+        await settle()
+        assert world.keeper.life.state is State.STOPPED
+
+    assert kept(play).postmaster.calls == ["spawn", "SIGINT", "release"]
+
+
+def test_a_late_spawned_is_stopped() -> None:
+    """A server that comes up after the stop was ordered gets the signal then."""
+
+    async def play(world: World) -> None:
+        world.postmaster.spawn_time = 5.0
+        world.keeper.post(Start())
+        await settle()
+        world.keeper.post(Stop())
+        await settle()
+        assert (world.keeper.life.state, world.postmaster.calls) == (State.STOPPING, ["spawn", "SIGINT"])
+        assert await world.until(State.STOPPED) == pytest.approx(5.0, abs=0.01)
+
+    assert kept(play).postmaster.calls == ["spawn", "SIGINT", "SIGINT", "release"]
+
+
+def test_the_gate_is_held_until_ready() -> None:
+    """The next server starts when this one is ready, not when it is merely spawned."""
+
+    async def play(world: World) -> None:
+        world.postmaster.gets_ready = False
+        world.keeper.post(Start())
+        await settle()
+        entering = asyncio.create_task(world.gate.enter(0))
+        await settle()
+        assert not entering.done()
+        world.postmaster.get_ready()
+        await settle()
+        assert entering.done()
+
+    kept(play)
+
+
+def test_a_long_recovery_leaves_the_gate() -> None:
+    """A server that replays for an hour does not keep the others from starting."""
+
+    async def play(world: World) -> None:
+        world.postmaster.gets_ready = False
+        world.keeper.post(Start())
+        await settle()
+        begun = now()
+        await world.gate.enter(0)
+        assert now() - begun == pytest.approx(10, abs=0.01)
+        assert world.keeper.life.state is State.STARTING
+
+    kept(play)
+
+
+@pytest.mark.parametrize("end", ["failed", "fell", "stopped"])
+def test_the_gate_is_left_by_whoever_is_not_starting(end: str) -> None:
+    """A start that fails, falls or is stopped gives its place back."""
+
+    async def play(world: World) -> None:
+        world.postmaster.gets_ready = False
+        if end == "failed":
+            world.postmaster.refusal = SpawnFailed("no", hopeless=False, jitter=1.0)
+        world.keeper.post(Start())
+        await settle()
+        if end == "fell":
+            world.postmaster.end("fell")
+        elif end == "stopped":
+            world.keeper.post(Stop())
+        await asyncio.wait_for(world.gate.enter(0), 0.5)
+
+    kept(play)
+
+
+def test_a_keeper_that_ends_gives_its_place_back() -> None:
+    """Nobody waits at a gate for a keeper that is gone."""
+
+    async def world() -> None:
+        made = World()
+        made.postmaster.gets_ready = False
+        task = asyncio.create_task(made.keeper.run(made.postmaster))
+        made.keeper.post(Start())
+        await settle()
+        task.cancel()
+        await asyncio.wait_for(made.gate.enter(0), 1)
+
+    live(world)
+
+
+def test_a_failed_spawn_is_retried() -> None:
+    """SpawnFailed is a fact like any other: it leads to BACKOFF and a new try."""
+
+    async def play(world: World) -> None:
+        world.postmaster.refusal = SpawnFailed("no", hopeless=False, jitter=1.0)
+        world.keeper.post(Start())
+        await world.until(State.FATAL)
+
+    world = kept(play, FakePolicy(start_retries=2))
+    assert world.postmaster.calls == ["spawn", "spawn", "spawn", "release"]
+    assert world.states == [State.STARTING, *[State.BACKOFF, State.STARTING] * 2, State.FATAL]
+
+
+def test_a_reload_is_a_signal() -> None:
+    """Reload sends SIGHUP, and changes nothing that anybody had to be told."""
+
+    async def play(world: World) -> None:
+        world.keeper.post(Start())
+        await settle()
+        told = len(world.changes)
+        assert (await world.keeper.order(Reload())).life.state is State.RUNNING
+        assert len(world.changes) == told
+
+    assert kept(play).postmaster.calls == ["spawn", "SIGHUP", "release"]
+
+
+def test_a_mistake_in_an_action_costs_one_event() -> None:
+    """An exception out of a signal is told as a mistake; the order has its answer, and the keeper lives on."""
+    mistake = ValueError("ours")
+
+    async def play(world: World) -> None:
+        world.keeper.post(Start())
+        await settle()
+        world.postmaster.trouble["SIGHUP"] = mistake
+        assert (await world.keeper.order(Reload())).life.state is State.RUNNING
+        assert world.mistakes == [("shop", mistake)]
+        world.mistakes.clear()
+        world.keeper.post(Stop())
+        await settle()
+        assert world.keeper.life.state is State.STOPPED
+
+    kept(play)
+
+
+def test_a_mistake_in_the_spawn_is_fatal_and_told() -> None:
+    """A cluster never stays STARTING because of a mistake of ours."""
+    mistake = ValueError("ours")
+
+    async def play(world: World) -> None:
+        world.postmaster.trouble["spawn"] = mistake
+        world.keeper.post(Start())
+        await settle()
+        assert (world.keeper.life.state, world.keeper.life.reason) == (
+            State.FATAL,
+            "a mistake in pgsupervisor: ValueError('ours')",
+        )
+        assert world.mistakes == [("shop", mistake)]
+        world.mistakes.clear()
+
+    kept(play)
+
+
+def test_a_mistake_of_whoever_is_told_costs_nothing() -> None:
+    """A listener that raises does not end the keeper."""
+    mistake = ValueError("ours")
+
+    async def play(world: World) -> None:
+        def changed(*_: object) -> None:
+            raise mistake
+
+        world.keeper._changed = changed
+        world.keeper.post(Start())
+        await settle()
+        assert world.keeper.life.state is State.RUNNING
+        assert world.mistakes == [("shop", mistake)] * 3
+        world.mistakes.clear()
+
+    kept(play)
+
+
+@pytest.mark.parametrize("call", ["find", "release"])
+def test_other_mistakes_of_the_postmaster(call: str) -> None:
+    """Neither looking for a server nor letting go of it can do harm to others."""
+    mistake = ValueError("ours")
+
+    async def world() -> None:
+        made = World()
+        made.postmaster.trouble[call] = mistake
+        await made.keeper.find(made.postmaster)
+        task = asyncio.create_task(made.keeper.run(made.postmaster))
+        waiting = asyncio.create_task(made.keeper._now.next())
+        await settle()
+        task.cancel()
+        await asyncio.wait({task})
+        assert await waiting is None
+        assert made.mistakes == [("shop", mistake)]
+
+    live(world)
+
+
+def test_a_keeper_that_ended_answers() -> None:
+    """Orders that a keeper does not take any more return its last life, and so does whoever waits for a next one."""
+
+    async def world() -> None:
+        made = World()
+        task = asyncio.create_task(made.keeper.run(made.postmaster))
+        made.keeper.post(Start())
+        await settle()
+        last = made.keeper._now
+        waiting = asyncio.create_task(last.next())
+        await settle()
+        task.cancel()
+        late = asyncio.create_task(made.keeper.order(Stop()))
+        await asyncio.wait({task})
+        assert await waiting is None
+        assert await late is last
+        assert await made.keeper.order(Stop()) is last
+        assert last.life.state is State.RUNNING
+        assert last.last
+
+    live(world)
+
+
+def test_a_new_policy_counts_from_the_next_event_on() -> None:
+    """A policy may be replaced while the cluster lives."""
+
+    async def play(world: World) -> None:
+        world.keeper.post(Start())
+        await settle()
+        world.keeper.policy = FakePolicy(restart="never")
+        world.postmaster.end("fell")
+        await settle()
+        assert world.keeper.life.state is State.FATAL
+
+    kept(play)
+
+
+def test_the_deadline_is_an_event() -> None:
+    """The passing of the deadline is told as Timeout, at the deadline."""
+
+    async def play(world: World) -> None:
+        world.keeper.post(Start())
+        await asyncio.sleep(11)
+
+    world = kept(play)
+    _, before, event, after = world.changes[-1]
+    assert event == Timeout()
+    assert (before.deadline, after.deadline) == (BIRTH + 10, None)

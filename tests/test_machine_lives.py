@@ -1,0 +1,196 @@
+"""Random lives in a world in which facts have causes: what holds in all of them."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+from fakes import FakePolicy
+from hypothesis import settings
+from hypothesis import strategies as st
+from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
+
+from pgsupervisor.supervision.life import (
+    Event,
+    Exited,
+    Kill,
+    Life,
+    Ready,
+    Reload,
+    Restart,
+    Rung,
+    Signal,
+    Spawn,
+    Spawned,
+    SpawnFailed,
+    Start,
+    State,
+    Stop,
+    Timeout,
+)
+from pgsupervisor.supervision.machine import step
+
+MODES = st.none() | st.sampled_from(["smart", "fast", "immediate"])
+ORDERS = st.one_of(
+    st.just(Start()),
+    st.just(Reload()),
+    st.just(Kill()),
+    st.builds(Stop, MODES, st.none() | st.sampled_from([0.0, 4.0])),
+    st.builds(Restart, MODES),
+)
+JITTER = st.sampled_from([0.5, 1.0, 1.5])
+LATER = 4096.0
+"""A power of two, so that adding it to small times loses nothing."""
+
+
+def _later(life: Life) -> Life:
+    return replace(life, since=life.since + LATER, deadline=None if life.deadline is None else life.deadline + LATER)
+
+
+class World(RuleBasedStateMachine):
+    """A cluster and its postmaster: facts come only of what was spawned and what runs."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.life = Life()
+        self.now = 0.0
+        self.spawning = False
+        self.process: int | None = None
+        self.policy = FakePolicy()
+        self.hardest: Rung | None = None
+
+    @initialize(
+        restart=st.sampled_from(["always", "on-failure", "never"]),
+        limit=st.integers(0, 3),
+        retries=st.integers(0, 3),
+        runs_already=st.booleans(),
+    )
+    def begin(self, restart: str, limit: int, retries: int, *, runs_already: bool) -> None:
+        """A policy, and perhaps a server that is adopted."""
+        self.policy = FakePolicy(restart=restart, restart_limit=limit, start_retries=retries)
+        if runs_already:
+            self.process = 1
+            self.happen(Spawned(1))
+
+    @rule(order=ORDERS)
+    def order(self, order: Event) -> None:
+        """An administrator may order anything at any time."""
+        self.happen(order)
+
+    @precondition(lambda self: self.spawning)
+    @rule()
+    def spawned(self) -> None:
+        """A spawn under way succeeds."""
+        self.spawning = False
+        self.process = 2
+        self.happen(Spawned(2))
+
+    @precondition(lambda self: self.spawning)
+    @rule(hopeless=st.booleans(), jitter=JITTER)
+    def not_spawned(self, jitter: float, *, hopeless: bool) -> None:
+        """A spawn under way fails."""
+        self.spawning = False
+        self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter))
+
+    @precondition(lambda self: self.process is not None)
+    @rule(standby=st.booleans())
+    def ready(self, *, standby: bool) -> None:
+        """A server gets ready, or changes its role."""
+        self.happen(Ready(standby))
+
+    @precondition(lambda self: self.process is not None)
+    @rule(clean=st.booleans(), hopeless=st.booleans(), jitter=JITTER)
+    def exited(self, jitter: float, *, clean: bool, hopeless: bool) -> None:
+        """A server ends, unasked or not."""
+        self.process = None
+        self.happen(Exited("ended", clean=clean, hopeless=hopeless, jitter=jitter))
+
+    @precondition(lambda self: self.life.deadline is not None)
+    @rule()
+    def deadline(self) -> None:
+        """The deadline passes."""
+        assert self.life.deadline is not None
+        self.now = max(self.now, self.life.deadline)
+        self.happen(Timeout())
+
+    @rule(seconds=st.integers(1, 3))
+    def wait(self, seconds: int) -> None:
+        """Time passes, but not beyond the deadline."""
+        if self.life.deadline is None or self.now + seconds < self.life.deadline:
+            self.now += seconds
+
+    def happen(self, event: Event) -> None:
+        """Take the step, see that it depends on `now` alone, and perform the actions."""
+        before = self.life
+        self.life, actions = step(self.policy, before, event, self.now)
+        later = step(self.policy, _later(before), event, self.now + LATER)
+        assert later == (_later(self.life), actions), "time comes from nowhere but `now`"
+        for action in actions:
+            match action:
+                case Spawn():
+                    self.spawn(before)
+                case Signal():
+                    assert self.process is not None or self.spawning, "a signal has somebody to reach"
+        if self.life.state is not before.state:
+            assert self.life.since == self.now
+        self.stop_goes_only_harder(before)
+
+    def spawn(self, before: Life) -> None:
+        """There are never two servers, and one is spawned only on the way up."""
+        assert not self.spawning
+        assert self.process is None, "never two servers"
+        assert before.state is not State.STARTING
+        assert self.life.state is State.STARTING
+        assert self.life.want_up
+        self.spawning = True
+
+    def stop_goes_only_harder(self, before: Life) -> None:
+        """No order makes a stop softer."""
+        if before.rung is not None and self.life.rung is not None:
+            assert self.life.rung >= before.rung
+
+    @invariant()
+    def pid_is_that_of_the_process(self) -> None:
+        """A pid is known exactly while there is a process, and then the state says so."""
+        assert self.life.pid == self.process
+        if self.process is not None or self.spawning:
+            assert self.life.state in {State.STARTING, State.RUNNING, State.STOPPING}
+
+    @invariant()
+    def somebody_is_there(self) -> None:
+        """A state that speaks of a server has one, or one that is being spawned."""
+        if self.life.state in {State.STARTING, State.RUNNING, State.STOPPING}:
+            assert self.process is not None or self.spawning
+
+    @invariant()
+    def wish_fits_the_state(self) -> None:
+        """What is down for good is not wanted up; whatever is not stopping otherwise is."""
+        if self.life.state is State.STOPPED:
+            assert not self.life.want_up
+        elif self.life.state is not State.STOPPING:
+            assert self.life.want_up
+
+    @invariant()
+    def deadline_fits_the_state(self) -> None:
+        """A deadline exists where one is needed, and none where nothing is waited for."""
+        match self.life.state:
+            case State.STOPPED | State.FATAL:
+                assert self.life.deadline is None
+            case State.STARTING | State.BACKOFF:
+                assert self.life.deadline is not None
+            case State.RUNNING:
+                assert (self.life.deadline is None) == (self.life.backoff is None)
+            case State.STOPPING:
+                assert self.life.deadline is not None or self.life.rung is Rung.KILL
+        assert self.life.deadline is None or self.life.deadline >= self.now
+
+    @invariant()
+    def details_fit_the_state(self) -> None:
+        """No detail outlives the state that it belongs to."""
+        assert (self.life.rung is not None) == (self.life.state is State.STOPPING)
+        assert not self.life.reload_due or self.life.state is State.STARTING
+        assert not self.life.standby or self.life.state in {State.RUNNING, State.STOPPING}
+        assert not self.life.early_exits or self.life.state is not State.RUNNING
+
+
+TestWorld = World.TestCase
+TestWorld.settings = settings(max_examples=200, stateful_step_count=40, deadline=None)

@@ -43,11 +43,17 @@ def progress(name: str, state: str) -> Reply:
 # status
 
 
-def test_status_of_all_that_is_well(path: str) -> None:
-    """What runs and what was stopped on purpose is well: exit status 0."""
+def test_status_when_all_run(path: str) -> None:
+    """When all are running, the exit status is 0."""
+    _, finished = asked(path, {"GetStatus": says(reply(clusters=[SHOP]))}, "status")
+    assert finished.status == 0
+
+
+def test_status_of_what_was_stopped(path: str) -> None:
+    """A cluster that is down makes the exit status 3, also if that was ordered."""
     requests, finished = asked(path, {"GetStatus": says(reply(clusters=[SHOP, OLD]))}, "status")
     assert finished == Finished(
-        0,
+        3,
         "NAME  STATE    SINCE  PID   PORT  VERSION  RESTARTS  REASON\n"
         "shop  RUNNING  3 min  4711  5432  15.18    0\n"
         "old   STOPPED  3 min  -     5432  15.18    0\n",
@@ -57,7 +63,7 @@ def test_status_of_all_that_is_well(path: str) -> None:
 
 
 def test_status_when_something_is_not_running(path: str) -> None:
-    """Something that should run and does not is exit status 3, with its reason, escaped."""
+    """A cluster that was given up is exit status 3, and shown with its reason, escaped."""
     requests, finished = asked(path, {"GetStatus": says(reply(clusters=[WEB]))}, "status", "web", "shop-*")
     assert finished == Finished(
         3,

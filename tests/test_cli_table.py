@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgsupervisor.cli.answers import Cluster
 from pgsupervisor.cli.screen import Screen, escape
-from pgsupervisor.cli.table import duration, is_well, sentence, table
+from pgsupervisor.cli.table import duration, sentence, table
 
 NOW = 1_000_000.0
 
@@ -93,15 +93,6 @@ def test_durations_have_two_units_at_most() -> None:
 def test_one_cluster_in_one_line() -> None:
     assert sentence("shop", "RUNNING", "", Screen()) == "shop: RUNNING"
     assert sentence("shop", "FATAL", "a\x07b", Screen(80, 24, colour=True)) == "shop: \033[31mFATAL\033[0m  a\\x07b"
-
-
-def test_well_is_what_runs_or_was_stopped_on_purpose() -> None:
-    """Only a cluster that nobody wants up may be down; one that was given up on is never well."""
-    states = ("STOPPED", "STARTING", "RUNNING", "STOPPING", "BACKOFF", "FATAL")
-    well = {
-        (state, wanted) for state in states for wanted in (True, False) if is_well(cluster("a", state, wanted=wanted))
-    }
-    assert well == {("RUNNING", True), ("RUNNING", False), ("STOPPED", False)}
 
 
 def test_nothing_that_a_terminal_obeys_is_shown() -> None:

@@ -211,7 +211,7 @@ COMMANDS = {
 
 _EXIT_STATUS = """\
 exit status:
-  0  done (status: everything that should run is running)
+  0  done (status: all are running)
   1  refused, or failed
   2  wrong usage
   3  status: something is not running

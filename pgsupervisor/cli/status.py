@@ -9,18 +9,18 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from pgsupervisor.cli.screen import Screen
-from pgsupervisor.cli.table import duration, is_well, sentence, table
+from pgsupervisor.cli.table import duration, sentence, table
 from pgsupervisor.control.client import Client
 
 if TYPE_CHECKING:
     from pgsupervisor.cli.answers import Cluster, Clusters
 
-NOT_ALL_WELL = 3
-"""The exit status when something that should run does not."""
+NOT_ALL_RUN = 3
+"""The exit status when something is not running, also if that is what was ordered, as with supervisorctl."""
 
 
 def run(arguments: Namespace, screen: Screen) -> int:
-    """Print the clusters, and tell by the exit status whether all is well."""
+    """Print the clusters, and tell by the exit status whether all of them run."""
     with Client(arguments.socket) as client:
         if arguments.watch:
             return _watch(client, arguments, screen)
@@ -30,7 +30,7 @@ def run(arguments: Namespace, screen: Screen) -> int:
     else:
         now = time.time()
         print(*table(answer["clusters"], lambda since: duration(now - since), screen), sep="\n")
-    return 0 if all(map(is_well, answer["clusters"])) else NOT_ALL_WELL
+    return 0 if all(cluster["state"] == "RUNNING" for cluster in answer["clusters"]) else NOT_ALL_RUN
 
 
 def _watch(client: Client, arguments: Namespace, screen: Screen) -> int:

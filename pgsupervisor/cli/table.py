@@ -45,11 +45,6 @@ def duration(seconds: float) -> str:
     return f"{minutes} min" if minutes else f"{rest} s"
 
 
-def is_well(cluster: Cluster) -> bool:
-    """Tell whether a cluster is as it should be: it runs, or it was stopped on purpose."""
-    return cluster["state"] == "RUNNING" or (cluster["state"] == "STOPPED" and not cluster["wanted"])
-
-
 def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:
     cells = (
         cluster["name"],

@@ -116,11 +116,16 @@ class Service:
 async def serve(inventory: Inventory, log: FilteringBoundLogger, ready: Callable[[], None] = lambda: None) -> None:
     """Be the daemon of an inventory until a signal or an order ends it.
 
-    Raises DaemonRunningError if one serves this socket already, ControlError if the socket cannot be made.
+    Raises DaemonRunningError if one serves this socket already, ControlError if the socket cannot be made, and
+    InventoryError if the directory of the logs cannot be.
     """
     daemon = inventory.daemon
     with Endpoint(daemon.socket, daemon.socket_mode, _group(daemon.admin_group)) as endpoint:
-        os.makedirs(daemon.log_directory, mode=0o755, exist_ok=True)
+        try:
+            os.makedirs(daemon.log_directory, mode=0o755, exist_ok=True)
+        except OSError as error:
+            why = f"cannot make {daemon.log_directory}: {error.strerror}"
+            raise InventoryError(inventory.path, "daemon.log_directory", why) from error
         await Service(inventory, log).run(endpoint, ready)
 
 

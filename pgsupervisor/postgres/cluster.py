@@ -113,8 +113,8 @@ class Cluster(Server):
             arguments, Path(self.data_directory), run_as=run_as, password=password, timeout=timeout, logfile=logfile
         )
 
-    def drop(self) -> None:
-        """Shut the server down, kill it if it is not gone after 10 s, and remove the cluster's files.
+    def drop(self, *, timeout: float = 10) -> None:
+        """Shut the server down, kill it if it is not gone after `timeout` seconds, and remove the cluster's files.
 
         A `pg_wal` and tablespaces that lie elsewhere are removed too. A data directory that does not exist is none
         to remove: nothing is done.
@@ -128,7 +128,7 @@ class Cluster(Server):
         require_data_directory(path)
         self.shutdown()
         try:
-            self.wait_until_stopped()
+            self.wait_until_stopped(timeout)
         except ClusterTimeoutError:
             self.kill()
             self.wait_until_stopped()

@@ -4,21 +4,34 @@ from __future__ import annotations
 
 import os
 import signal
+import subprocess
+from typing import cast
 
-from daemons import Site, ends, held
+from daemons import LIMIT, Site, ends, held
+from machine import SERVER_USER
 
-from pgsupervisor.postgres import Installation
+from pgsupervisor.postgres import Installation, command
 from servers import client, sql
 
 
 def start_by_hand(site: Site, name: str) -> int:
-    """Start the server of a cluster as somebody without a daemon would, and return its pid."""
+    """Start the server of a cluster with pg_ctl, as somebody without a daemon would, and return its pid."""
     cluster = site.cluster(name)
-    cluster.start(settings={"port": site.clusters[name]["port"]}, detach=True)
-    cluster.wait_until_started()
+    pg_ctl = [cluster.installation.require("pg_ctl"), "start", "-w", "-D", cluster.data_directory]
+    options = ["-l", f"{cluster.data_directory}/by_hand.log", "-o", f"--port={site.clusters[name]['port']}"]
+    finished = subprocess.run(
+        [*pg_ctl, *options],
+        cwd="/",
+        env=command.environment(os.environ),
+        stdin=subprocess.DEVNULL,
+        stdout=subprocess.DEVNULL,
+        check=False,
+        timeout=LIMIT,
+        **({} if SERVER_USER is None else {"user": SERVER_USER.uid, "group": SERVER_USER.gid}),
+    )
     pid = cluster.pid()
-    assert pid is not None
-    return pid
+    assert (finished.returncode, pid is not None) == (0, True)
+    return cast("int", pid)
 
 
 def test_a_server_started_by_hand_is_adopted(site: Site, installation: Installation) -> None:

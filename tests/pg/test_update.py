@@ -64,7 +64,7 @@ def test_dry_run(site: Site) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "why"), [("[clusters.shop", "TOML"), ('[clusters.shop]\ndata_directory = "/x"\nprot = 1\n', "prot")]
+    ("text", "why"), [("[clusters.shop", "line 1"), ('[clusters.shop]\ndata_directory = "/x"\nprot = 1\n', "prot")]
 )
 def test_a_broken_inventory_changes_nothing(site: Site, text: str, why: str) -> None:
     """A mistake in the inventory is refused, told with its place, and everything stays as it was."""

@@ -23,10 +23,11 @@ import psutil
 from machine import INSTALLATIONS, SERVER_USER, NewDataDirectory, make_directory
 
 from pgsupervisor.control.client import Client
+from pgsupervisor.errors import ControlError
 from pgsupervisor.postgres import Cluster, Installation
 from pgsupervisor.system.process import Process, hold
 
-LIMIT = 60.0
+LIMIT = 30.0
 """Seconds until a wait is given up."""
 
 Record: TypeAlias = dict[str, object]
@@ -185,12 +186,12 @@ class Site:
     def wait_for(self, name: str, fits: Callable[[Record], bool]) -> Record:
         """Wait until what is known of a cluster fits, and return it."""
         seen: list[Record] = []
-        with self.client() as client:
+        with contextlib.suppress(ControlError), self.client() as client:
             for reply in client.stream("Monitor", names=[name]):
                 seen += cast("list[Record]", reply["clusters"])
                 if fits(seen[-1]):
                     return seen[-1]
-        raise AssertionError(seen)
+        raise AssertionError("\n".join(map(str, [*seen, *self.daemons[-1].lines])))
 
     def wait_for_state(self, name: str, state: str) -> Record:
         """Wait until a cluster is in a state, and return what is known of it."""
@@ -199,7 +200,7 @@ class Site:
     def wait_for_line(self, name: str, text: str) -> None:
         """Wait until a server has written a text into its log since the daemon began."""
         seen = ""
-        with self.client() as client:
+        with contextlib.suppress(ControlError), self.client() as client:
             for reply in client.stream("GetLog", name=name, lines=10_000, follow=True):
                 seen += str(reply["text"])
                 if text in seen:

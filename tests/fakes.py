@@ -20,6 +20,10 @@ BIRTH = 1000.0
 """What the clock of a virtual world says in the beginning."""
 
 
+A_DAY = 86400.0
+"""Seconds after which a virtual world ends, with an error: time costs nothing there, so a test could wait for ever."""
+
+
 class _JumpingSelector(selectors.DefaultSelector):
     """Waits for nothing: where others would wait for a time, the clock jumps to it."""
 
@@ -33,6 +37,8 @@ class _JumpingSelector(selectors.DefaultSelector):
             raise RuntimeError("everybody waits, and nothing will ever happen")
         if not happened and timeout is not None:
             self.now += max(0.0, timeout)
+        if self.now > BIRTH + A_DAY:
+            raise RuntimeError("a day is over, and it still has not happened")
         return happened
 
 
@@ -98,6 +104,7 @@ class FakePostmaster:
         self.calls: list[str] = []
         self.pid: int | None = None
         self.running_before = False
+        self.find_time = 0.0
         self.spawn_time = 0.0
         self.gets_ready = True
         self.obeys = ALL_STOPS
@@ -108,8 +115,10 @@ class FakePostmaster:
         self._history = history if history is not None else []
 
     async def find(self) -> None:
-        """Come up if `running_before`."""
+        """Come up, after `find_time` seconds, if `running_before`."""
         self._note("find")
+        if self.find_time:
+            await asyncio.sleep(self.find_time)
         if self.running_before:
             self._come_up()
 

@@ -55,8 +55,8 @@ def sleeper(
     run_as: User | None = None, directory: str = "/", program: str = "sleep"
 ) -> Iterator[subprocess.Popen[bytes]]:
     """Have a process that is no server of PostgreSQL, and see that nobody ended it."""
-    identity = {} if run_as is None else {"user": run_as.uid, "group": run_as.gid}
-    with subprocess.Popen([program, "1000"], cwd=directory, **identity) as process:
+    uid = None if run_as is None else run_as.uid
+    with subprocess.Popen([program, "1000"], cwd=directory, user=uid) as process:
         try:
             yield process
             assert process.poll() is None, "a process that is no server was ended"

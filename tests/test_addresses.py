@@ -85,10 +85,9 @@ def test_a_socket_in_use(short_directory: Path) -> None:
     with socket.socket(socket.AF_UNIX) as server:
         server.bind(path)
         server.listen(0)
-        assert unix_problems([str(short_directory)], 5432, None) == [
-            f"the socket {path} is in use by the server with pid 4711 of /srv/pg/other; "
-            "stop that server, or choose another port or directory"
-        ]
+        words = f"the socket {path} is in use by the server with pid 4711 of /srv/pg/other; "
+        words += "stop that server, or choose another port or directory"
+        assert unix_problems([str(short_directory)], 5432, None) == [words]
         assert unix_problems([str(short_directory)], 5433, None) == []
         # Nobody accepts, so by now the queue is full.
         assert len(unix_problems([str(short_directory)], 5432, None)) == 1

@@ -22,8 +22,8 @@ def path(short_directory: Path) -> str:
 
 
 def cluster(name: str, state: str = "RUNNING", **known: object) -> dict[str, object]:
-    """Return a cluster as the daemon tells of it, three minutes in its state."""
-    facts = {"name": name, "state": state, "wanted": state != "STOPPED", "since": time.time() - 200, "pid": 4711}
+    """Return a cluster as the daemon tells of it, two days in its state, and half an hour before that shows as more."""
+    facts = {"name": name, "state": state, "wanted": state != "STOPPED", "since": time.time() - 174_600, "pid": 4711}
     return {**facts, "port": 5432, "version": "15.18", "restarts": 0, "reason": "", "standby": False, **known}
 
 
@@ -54,9 +54,9 @@ def test_status_of_what_was_stopped(path: str) -> None:
     requests, finished = asked(path, {"GetStatus": says(reply(clusters=[SHOP, OLD]))}, "status")
     assert finished == Finished(
         3,
-        "NAME  STATE    SINCE  PID   PORT  VERSION  RESTARTS  REASON\n"
-        "shop  RUNNING  3 min  4711  5432  15.18    0\n"
-        "old   STOPPED  3 min  -     5432  15.18    0\n",
+        "NAME  STATE    SINCE    PID   PORT  VERSION  RESTARTS  REASON\n"
+        "shop  RUNNING  2 d 0 h  4711  5432  15.18    0\n"
+        "old   STOPPED  2 d 0 h  -     5432  15.18    0\n",
         "",
     )
     assert requests == [Request("io.pgsupervisor.GetStatus", {"names": []})]
@@ -67,8 +67,8 @@ def test_status_when_something_is_not_running(path: str) -> None:
     requests, finished = asked(path, {"GetStatus": says(reply(clusters=[WEB]))}, "status", "web", "shop-*")
     assert finished == Finished(
         3,
-        "NAME  STATE  SINCE  PID  PORT  VERSION  RESTARTS  REASON\n"
-        "web   FATAL  3 min  -    5432  15.18    0         no \\x1b[2Jspace\n",
+        "NAME  STATE  SINCE    PID  PORT  VERSION  RESTARTS  REASON\n"
+        "web   FATAL  2 d 0 h  -    5432  15.18    0         no \\x1b[2Jspace\n",
         "",
     )
     assert requests == [Request("io.pgsupervisor.GetStatus", {"names": ["web", "shop-*"]})]

@@ -41,7 +41,7 @@ def test_initdb() -> None:
         user="alice",
         authentication="scram-sha-256",
         locale="C",
-        password_file="/dev/stdin",
+        password_file="/dev/stdin",  # noqa: S106 - a path
         extra_arguments=["--no-sync"],
     ) == (
         "/pg/bin/initdb",

@@ -64,6 +64,19 @@ def test_priority() -> None:
     live(world)
 
 
+def test_priority_at_the_same_moment() -> None:
+    """At boot all come at once: who is first in line is a matter of priority then too."""
+
+    async def world() -> None:
+        crowd = _Crowd(1)
+        crowd.come("low", priority=30)
+        crowd.come("high", priority=10)
+        await settle()
+        assert crowd.entered == ["high"]
+
+    live(world)
+
+
 def test_who_goes_away_takes_no_place() -> None:
     """Whoever is cancelled while waiting is passed over."""
 

@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable
 from signal import Signals
 
 import pytest
-from fakes import BIRTH, SPEC, FakePolicy, FakePostmaster, live, now, settle
+from fakes import BIRTH, FakePolicy, live, settle
+from keepers import World, kept
 
-from pgsupervisor.supervision.gate import StartGate
-from pgsupervisor.supervision.keeper import Keeper
 from pgsupervisor.supervision.life import (
-    Event,
-    Kill,
     Life,
-    Order,
     Ready,
     Reload,
-    Restart,
     Spawned,
     SpawnFailed,
     Start,
@@ -26,58 +20,6 @@ from pgsupervisor.supervision.life import (
     Stop,
     Timeout,
 )
-
-
-class World:
-    """One keeper with its postmaster, at a gate that others may use too."""
-
-    def __init__(self, policy: FakePolicy | None = None) -> None:
-        self.gate = StartGate(1)
-        self.changes: list[tuple[str, Life, Event, Life]] = []
-        self.mistakes: list[tuple[str, Exception]] = []
-        self.keeper = Keeper(
-            "shop",
-            policy or FakePolicy(),
-            10,
-            gate=self.gate,
-            changed=lambda *change: self.changes.append(change),
-            mistake=lambda *mistake: self.mistakes.append(mistake),
-        )
-        self.postmaster = FakePostmaster(self.keeper.post, SPEC)
-
-    @property
-    def states(self) -> list[State]:
-        """The states that were gone through, from the first change on."""
-        states = [State.STOPPED]
-        for _, _, _, after in self.changes:
-            if after.state is not states[-1]:
-                states.append(after.state)
-        return states[1:]
-
-    async def until(self, state: State) -> float:
-        """Wait until the cluster is in a state; return how long that took, in seconds."""
-        begun, moment = now(), self.keeper._now
-        while moment.life.state is not state:
-            following = await moment.next()
-            assert following is not None
-            moment = following
-        return now() - begun
-
-
-def kept(play: Callable[[World], Awaitable[None]], policy: FakePolicy | None = None) -> World:
-    """Play something with a keeper, and let the keeper end afterwards. Nothing may be a mistake that is not taken."""
-
-    async def world() -> World:
-        made = World(policy)
-        task = asyncio.create_task(made.keeper.run(made.postmaster))
-        await play(made)
-        task.cancel()
-        with pytest.raises(asyncio.CancelledError):
-            await task
-        assert made.mistakes == []
-        return made
-
-    return live(world)
 
 
 def test_up_and_down() -> None:
@@ -90,7 +32,7 @@ def test_up_and_down() -> None:
         await settle()
 
     world = kept(play)
-    assert world.postmaster.calls == ["spawn", "SIGINT", "release"]
+    assert world.postmaster.calls == ["find", "spawn", "SIGINT", "release"]
     assert [(name, type(event).__name__, after.state) for name, _, event, after in world.changes] == [
         ("shop", "Start", State.STARTING),
         ("shop", "Spawned", State.STARTING),
@@ -192,7 +134,7 @@ def test_the_stop_ladder_on_the_clock() -> None:
         assert await world.until(State.STOPPED) == pytest.approx(60.0, abs=1e-6)
 
     world = kept(play)
-    assert world.postmaster.calls == ["spawn", "SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "release"]
+    assert world.postmaster.calls == ["find", "spawn", "SIGTERM", "SIGINT", "SIGQUIT", "SIGKILL", "release"]
 
 
 def test_nothing_to_do_is_nothing_done() -> None:
@@ -210,134 +152,17 @@ def test_nothing_to_do_is_nothing_done() -> None:
         live(world)
 
 
-@pytest.mark.parametrize(("order", "state"), [(Stop(), State.STOPPED), (Kill(), State.STOPPED)])
-def test_a_start_is_called_off_at_the_gate(order: Order, state: State) -> None:
-    """A start that still waits for its turn ends at once when it is not wanted any more, and spawns nothing."""
-
-    async def play(world: World) -> None:
-        await world.gate.enter(0)
-        world.keeper.post(Start())
-        await settle()
-        world.keeper.post(order)
-        await settle()
-        assert world.keeper.life.state is state
-        world.gate.leave()
-        await asyncio.wait_for(world.gate.enter(99), 1)
-
-    assert kept(play).postmaster.calls == ["release"]
-
-
-def test_start_and_stop_in_one_breath() -> None:
-    """A start that has not even come to the gate is called off too, though the gate is shut for long."""
-
-    async def play(world: World) -> None:
-        await world.gate.enter(0)
-        world.keeper.post(Start())
-        world.keeper.post(Stop())
-        await settle()
-        assert world.keeper.life.state is State.STOPPED
-
-    assert kept(play).postmaster.calls == ["release"]
-
-
-def test_restart_at_the_gate() -> None:
-    """A restart before the start had its turn queues once again, and spawns once."""
-
-    async def play(world: World) -> None:
-        await world.gate.enter(0)
-        for order in (Start(), Restart(), Stop(), Start(), Restart()):
-            world.keeper.post(order)
-        await settle()
-        world.keeper.post(Restart())
-        await settle()
-        assert world.keeper.life.state is State.STARTING
-        world.gate.leave()
-        await settle()
-        assert world.keeper.life.state is State.RUNNING
-        world.keeper.post(Stop())
-        await settle()
-        assert world.keeper.life.state is State.STOPPED
-
-    assert kept(play).postmaster.calls == ["spawn", "SIGINT", "release"]
-
-
-def test_a_late_spawned_is_stopped() -> None:
-    """A server that comes up after the stop was ordered gets the signal then."""
-
-    async def play(world: World) -> None:
-        world.postmaster.spawn_time = 5.0
-        world.keeper.post(Start())
-        await settle()
-        world.keeper.post(Stop())
-        await settle()
-        assert (world.keeper.life.state, world.postmaster.calls) == (State.STOPPING, ["spawn", "SIGINT"])
-        assert await world.until(State.STOPPED) == pytest.approx(5.0, abs=0.01)
-
-    assert kept(play).postmaster.calls == ["spawn", "SIGINT", "SIGINT", "release"]
-
-
-def test_the_gate_is_held_until_ready() -> None:
-    """The next server starts when this one is ready, not when it is merely spawned."""
-
-    async def play(world: World) -> None:
-        world.postmaster.gets_ready = False
-        world.keeper.post(Start())
-        await settle()
-        entering = asyncio.create_task(world.gate.enter(0))
-        await settle()
-        assert not entering.done()
-        world.postmaster.get_ready()
-        await settle()
-        assert entering.done()
-
-    kept(play)
-
-
-def test_a_long_recovery_leaves_the_gate() -> None:
-    """A server that replays for an hour does not keep the others from starting."""
-
-    async def play(world: World) -> None:
-        world.postmaster.gets_ready = False
-        world.keeper.post(Start())
-        await settle()
-        begun = now()
-        await world.gate.enter(0)
-        assert now() - begun == pytest.approx(10, abs=0.01)
-        assert world.keeper.life.state is State.STARTING
-
-    kept(play)
-
-
-@pytest.mark.parametrize("end", ["failed", "fell", "stopped"])
-def test_the_gate_is_left_by_whoever_is_not_starting(end: str) -> None:
-    """A start that fails, falls or is stopped gives its place back."""
-
-    async def play(world: World) -> None:
-        world.postmaster.gets_ready = False
-        if end == "failed":
-            world.postmaster.refusal = SpawnFailed("no", hopeless=False, jitter=1.0)
-        world.keeper.post(Start())
-        await settle()
-        if end == "fell":
-            world.postmaster.end("fell")
-        elif end == "stopped":
-            world.keeper.post(Stop())
-        await asyncio.wait_for(world.gate.enter(0), 0.5)
-
-    kept(play)
-
-
-def test_a_keeper_that_ends_gives_its_place_back() -> None:
-    """Nobody waits at a gate for a keeper that is gone."""
+def test_found_is_said_when_the_keeper_ends_first() -> None:
+    """Nobody waits for what will not be found out any more."""
 
     async def world() -> None:
         made = World()
-        made.postmaster.gets_ready = False
+        made.postmaster.find_time = 1000.0
         task = asyncio.create_task(made.keeper.run(made.postmaster))
-        made.keeper.post(Start())
         await settle()
+        assert not made.keeper.found.is_set()
         task.cancel()
-        await asyncio.wait_for(made.gate.enter(0), 1)
+        await asyncio.wait_for(made.keeper.found.wait(), 1)
 
     live(world)
 
@@ -351,7 +176,7 @@ def test_a_failed_spawn_is_retried() -> None:
         await world.until(State.FATAL)
 
     world = kept(play, FakePolicy(start_retries=2))
-    assert world.postmaster.calls == ["spawn", "spawn", "spawn", "release"]
+    assert world.postmaster.calls == ["find", "spawn", "spawn", "spawn", "release"]
     assert world.states == [State.STARTING, *[State.BACKOFF, State.STARTING] * 2, State.FATAL]
 
 
@@ -365,7 +190,7 @@ def test_a_reload_is_a_signal() -> None:
         assert (await world.keeper.order(Reload())).life.state is State.RUNNING
         assert len(world.changes) == told
 
-    assert kept(play).postmaster.calls == ["spawn", "SIGHUP", "release"]
+    assert kept(play).postmaster.calls == ["find", "spawn", "SIGHUP", "release"]
 
 
 def test_a_mistake_in_an_action_costs_one_event() -> None:
@@ -430,7 +255,6 @@ def test_other_mistakes_of_the_postmaster(call: str) -> None:
     async def world() -> None:
         made = World()
         made.postmaster.trouble[call] = mistake
-        await made.keeper.find(made.postmaster)
         task = asyncio.create_task(made.keeper.run(made.postmaster))
         waiting = asyncio.create_task(made.keeper._now.next())
         await settle()

@@ -211,7 +211,7 @@ def test_a_zombie(tmp_path: Path, postgres: str) -> None:
         assert pidfile.postmaster(str(tmp_path)) is None
 
 
-def test_ignoring_a_stranger(tmp_path: Path, postgres: str) -> None:
+def test_ignoring_a_stranger(postgres: str) -> None:
     """A server is told to ignore a number only if that is certainly no server's."""
     with sleeper() as stranger, sleeper(program=postgres) as server:
         assert pidfile.ignoring(pidfile.parse(f"{stranger.pid}\n")) == {"PG_GRANDPARENT_PID": str(stranger.pid)}

@@ -12,9 +12,9 @@ import os
 from argparse import Namespace
 
 from pgsupervisor.cli.screen import Screen, escape
-from pgsupervisor.daemon.installations import installation_of
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory import ClusterSpec, load
+from pgsupervisor.inventory.lookup import installation_of
 from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.postgres import preflight
 from pgsupervisor.postgres.cluster import Cluster
@@ -43,14 +43,21 @@ def _problems(spec: ClusterSpec) -> list[str]:
             if run_as is None and os.geteuid() == 0:
                 return [f"initdb refuses to run as root; name the `user` that {spec.data_directory} shall belong to"]
             return []
-        settings = {**({} if spec.port is None else {"port": str(spec.port)}), **spec.settings}
         found = preflight.problems(
-            installation, spec.data_directory, run_as=run_as, config_file=spec.config_file, settings=settings
+            installation,
+            spec.data_directory,
+            run_as=run_as,
+            config_file=spec.config_file,
+            settings=spec.server_settings,
         )
         if found:
             return found
         refused = preflight.configuration_problem(
-            installation, spec.data_directory, run_as=run_as, config_file=spec.config_file, settings=settings
+            installation,
+            spec.data_directory,
+            run_as=run_as,
+            config_file=spec.config_file,
+            settings=spec.server_settings,
         )
     except (PgSupervisorError, OSError) as error:
         return [str(error)]

@@ -39,14 +39,6 @@ class Peer:
     uid: int
     gid: int
 
-    @property
-    def user(self) -> str:
-        """The user's name, or the number of one without a name."""
-        try:
-            return pwd.getpwuid(self.uid).pw_name
-        except KeyError:
-            return str(self.uid)
-
 
 def peer_of(connection: socket.socket) -> Peer:
     """Ask the kernel who is at the other end of a Unix socket."""
@@ -57,6 +49,14 @@ def peer_of(connection: socket.socket) -> Peer:
 def may(method: str, *, uid: int, groups: AbstractSet[str], daemon_uid: int, admin_group: str | None) -> bool:
     """Decide whether the user `uid`, member of `groups`, may call `method` (its full name)."""
     return method in LOOKING or uid in {0, daemon_uid} or admin_group in groups
+
+
+def user_of(peer: Peer) -> str:
+    """Return the name of a peer's user, or the number of one without a name."""
+    try:
+        return pwd.getpwuid(peer.uid).pw_name
+    except KeyError:
+        return str(peer.uid)
 
 
 def groups_of(peer: Peer) -> frozenset[str]:

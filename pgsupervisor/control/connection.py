@@ -29,6 +29,8 @@ from pgsupervisor.errors import MalformedMessageError
 _CHUNK = 64 * 1024
 _MAX_UNREAD = 1024 * 1024
 _MAX_PIPELINED = 16
+_LAST_WORDS_TIMEOUT = 1.0
+"""Seconds in which what a client sent before it hung up has to be taken."""
 
 
 class Call:
@@ -48,7 +50,7 @@ class Call:
             return
         self._writer.write(encode_reply(Reply(parameters, continues=True)))
         if self._writer.transport.get_write_buffer_size() > _MAX_UNREAD:
-            self._writer.transport.abort()
+            self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     async def stream(self, parameters: Parameters) -> None:
         """Send a reply that others follow, and wait until the client has read enough of what came before."""
@@ -61,49 +63,36 @@ Answer: TypeAlias = Callable[[Call], Awaitable[Reply]]
 
 
 async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> None:
-    """Talk with one client until it hangs up, or says something that is no message."""
-    peer = peer_of(writer.get_extra_info("socket"))
+    """Talk with one client until it hangs up, or has said all and has its answers, or says what is no message."""
+    connection: socket.socket = writer.get_extra_info("socket")
     requests: asyncio.Queue[Request | None] = asyncio.Queue(_MAX_PIPELINED)
-    answering = asyncio.create_task(_answer_all(requests, peer, writer, answer))
-    listening = asyncio.create_task(_listen(reader, requests, writer.get_extra_info("socket")))
+    listening = asyncio.create_task(_listen(reader, requests))
+    answering = asyncio.create_task(_answer_all(requests, peer_of(connection), writer, answer))
+    leaving = asyncio.create_task(_hang_up(connection))
     try:
-        await asyncio.wait({answering, listening}, return_when=asyncio.FIRST_COMPLETED)
-        if listening.done() and not listening.result():
-            await answering
+        await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        # What a client said before it hung up is heard, unless it said too much.
+        await asyncio.wait({answering, listening}, return_when=asyncio.FIRST_COMPLETED, timeout=_LAST_WORDS_TIMEOUT)
     finally:
-        for task in (listening, answering):
+        for task in (listening, answering, leaving):
             task.cancel()
-        results = await asyncio.gather(listening, answering, return_exceptions=True)
-        writer.close()
-        with contextlib.suppress(ConnectionError):
-            await writer.wait_closed()
+        results = await asyncio.gather(listening, answering, leaving, return_exceptions=True)
+        writer.transport.abort()
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, ConnectionError):
             raise result
 
 
-async def _listen(
-    reader: asyncio.StreamReader, requests: asyncio.Queue[Request | None], connection: socket.socket
-) -> bool:
-    """Read requests until the end; tell whether the client is gone altogether, and not merely done with asking."""
+async def _listen(reader: asyncio.StreamReader, requests: asyncio.Queue[Request | None]) -> None:
+    """Read requests until there are no more; the last one is None."""
     frames = FrameReader(MAX_REQUEST)
-    while data := await reader.read(_CHUNK):
-        frames.feed(data)
-        try:
+    # Varlink has no answer to what is no message. What was asked before it is answered.
+    with contextlib.suppress(MalformedMessageError, ConnectionError):
+        while data := await reader.read(_CHUNK):
+            frames.feed(data)
             while (frame := frames.next()) is not None:
                 await requests.put(decode_request(frame))
-        except MalformedMessageError:
-            # Varlink has no answer to what is no message. What was asked before it is answered.
-            break
     await requests.put(None)
-    return _hung_up(connection)
-
-
-def _hung_up(connection: socket.socket) -> bool:
-    """Tell whether the other end is closed; one that only ended its own sending (shutdown(2)) still reads."""
-    poll = select.poll()
-    poll.register(connection, 0)
-    return any(events & select.POLLHUP for _, events in poll.poll(0))
 
 
 async def _answer_all(
@@ -114,3 +103,22 @@ async def _answer_all(
         if not request.oneway:
             writer.write(encode_reply(reply))
             await writer.drain()
+    writer.close()
+    await writer.wait_closed()
+
+
+async def _hang_up(connection: socket.socket) -> None:
+    """Wait until the connection is closed, on whichever side; who only ended its sending (shutdown(2)) still reads.
+
+    That is told by EPOLLHUP, which needs not be asked for. Our reader cannot tell it: it sees the end of what is sent,
+    and nothing while requests wait to be answered.
+    """
+    hung_up = asyncio.Event()
+    loop = asyncio.get_running_loop()
+    with select.epoll() as epoll:
+        epoll.register(connection, 0)
+        loop.add_reader(epoll, hung_up.set)
+        try:
+            await hung_up.wait()
+        finally:
+            loop.remove_reader(epoll)

@@ -9,11 +9,12 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from pgsupervisor import __version__
 from pgsupervisor.control import parameters, protocol, records
-from pgsupervisor.control.access import LOOKING, groups_of, may
+from pgsupervisor.control.access import LOOKING, groups_of, may, peer_of, user_of
 from pgsupervisor.control.connection import Call, converse
 from pgsupervisor.control.logs import follow_log, read_log
 from pgsupervisor.control.protocol import Parameters, Reply
@@ -24,8 +25,13 @@ from pgsupervisor.supervision.plan import Plan
 from pgsupervisor.supervision.supervisor import ALL, Report, Supervisor
 from pgsupervisor.system.watch import Watcher
 
-MAX_CONNECTIONS: Final = 256
-"""Connections at one time; whoever comes when so many are open is turned away at once."""
+MAX_CONNECTIONS: Final = 64
+"""Connections that one user may have at a time; more are turned away at once, and nobody else notices."""
+
+_ORDERS: Final = frozenset(
+    f"{protocol.INTERFACE}.{name}" for name in ("Start", "Stop", "Restart", "Reload", "Kill", "Update", "StopDaemon")
+)
+"""The methods that change something."""
 
 Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
 
@@ -74,7 +80,8 @@ class ControlServer:
         self._daemon = daemon
         self._watcher = watcher
         self._mistake = mistake
-        self._connections: set[asyncio.Task[None]] = set()
+        self._connections: dict[asyncio.Task[None], int] = {}
+        self._orders: set[asyncio.Task[Reply]] = set()
         self._methods: dict[str, Method] = {
             "org.varlink.service.GetInfo": self._get_info,
             "org.varlink.service.GetInterfaceDescription": self._get_interface_description,
@@ -93,28 +100,39 @@ class ControlServer:
 
     async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         """Serve one connection to its end; made for asyncio.start_unix_server."""
-        if len(self._connections) >= MAX_CONNECTIONS:
+        uid = peer_of(writer.get_extra_info("socket")).uid
+        if list(self._connections.values()).count(uid) >= MAX_CONNECTIONS:
             writer.transport.abort()
             return
-        task = asyncio.current_task()
-        assert task is not None  # noqa: S101  # asyncio runs this in a task
-        self._connections.add(task)
-        try:
-            await converse(reader, writer, self._answer)
-        except Exception as error:  # noqa: BLE001  # around a connection
+        # A task of its own, to be cancelled: asyncio's own task for a connection logs a traceback if it is (3.11).
+        task = asyncio.create_task(converse(reader, writer, self._answer))
+        self._connections[task] = uid
+        await asyncio.wait({task})
+        del self._connections[task]
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
             self._mistake("connection", error)
-        finally:
-            self._connections.discard(task)
 
     async def close(self) -> None:
-        """End every connection."""
-        for task in self._connections:
+        """End every connection, and whatever still waits for what comes of an order."""
+        tasks: list[asyncio.Task[None] | asyncio.Task[Reply]] = [*self._connections, *self._orders]
+        for task in tasks:
             task.cancel()
-        await asyncio.gather(*self._connections, return_exceptions=True)
+        await asyncio.gather(*tasks, return_exceptions=True)
 
     async def _answer(self, call: Call) -> Reply:
+        if call.request.method not in _ORDERS:
+            return await self._reply(call)
+        # Whoever hangs up is answered no more, and waits no more; but what was ordered is done.
+        carried_out = asyncio.create_task(self._reply(call))
+        self._orders.add(carried_out)
+        carried_out.add_done_callback(self._orders.discard)
+        return await asyncio.shield(carried_out)
+
+    async def _reply(self, call: Call) -> Reply:
         try:
-            return Reply(await self._method(call)(call))
+            method = await self._method(call)
+            return Reply(await method(call))
         except _ErrorReplyError as error:
             return error.reply
         except parameters.InvalidParameterError as error:
@@ -125,7 +143,7 @@ class ControlServer:
             facts = {"path": error.path, "key": error.key, "why": error.why}
             return Reply(facts, error=protocol.INVENTORY_INVALID)
 
-    def _method(self, call: Call) -> Method:
+    async def _method(self, call: Call) -> Method:
         """Find the method, and make sure that this peer may call it."""
         name = call.request.method
         method = self._methods.get(name)
@@ -133,10 +151,17 @@ class ControlServer:
             if call.request.interface in {protocol.SERVICE, protocol.INTERFACE}:
                 raise _ErrorReplyError(protocol.METHOD_NOT_FOUND, method=name)
             raise _ErrorReplyError(protocol.INTERFACE_NOT_FOUND, interface=call.request.interface)
-        admins = self._supervisor.inventory.daemon.admin_group
-        groups = groups_of(call.peer)
-        if not may(name, uid=call.peer.uid, groups=groups, daemon_uid=os.geteuid(), admin_group=admins):
-            raise _ErrorReplyError(protocol.NOT_PERMITTED, user=call.peer.user, method=name)
+        ask = partial(
+            may,
+            name,
+            uid=call.peer.uid,
+            daemon_uid=os.geteuid(),
+            admin_group=self._supervisor.inventory.daemon.admin_group,
+        )
+        # The user database may be a slow server on the network: it is asked only if it matters, and not in the loop.
+        if not ask(groups=frozenset()) and not ask(groups=await asyncio.to_thread(groups_of, call.peer)):
+            user = await asyncio.to_thread(user_of, call.peer)
+            raise _ErrorReplyError(protocol.NOT_PERMITTED, user=user, method=name)
         if self._daemon.ending and name not in LOOKING:
             raise _ErrorReplyError(protocol.SHUTTING_DOWN)
         return method

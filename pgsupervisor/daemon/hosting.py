@@ -136,15 +136,18 @@ class HostedPostmaster:
         if spec.init and not os.path.lexists(spec.data_directory):
             cluster.init()
             installation, cluster = self._look_up(spec)
-        settings = _settings(spec)
         problems = preflight.problems(
-            installation, spec.data_directory, run_as=cluster.run_as, config_file=spec.config_file, settings=settings
+            installation,
+            spec.data_directory,
+            run_as=cluster.run_as,
+            config_file=spec.config_file,
+            settings=spec.server_settings,
         )
         if problems:
             raise _CannotStartError("; ".join(problems))
         with open_for_append(spec.logfile, cluster.run_as) as log:
             offset = os.fstat(log.fileno()).st_size
-            cluster.start(log, settings, environment=spec.environment, detach=True)
+            cluster.start(log, spec.server_settings, environment=spec.environment, detach=True)
         child = cluster.daemon_process
         if child is None:
             raise _CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
@@ -168,7 +171,7 @@ class HostedPostmaster:
                 spec.data_directory,
                 run_as=run_as,
                 config_file=spec.config_file,
-                settings=_settings(spec),
+                settings=spec.server_settings,
             )
         reason = refused or ": ".join(part for part in (_ending(status), words) if part)
         return Exited(reason, clean=clean, hopeless=refused is not None, jitter=_jitter())
@@ -220,11 +223,6 @@ class HostedPostmaster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
-
-
-def _settings(spec: ClusterSpec) -> dict[str, str]:
-    """Return the settings of the server's command line: the port is one of them."""
-    return ({} if spec.port is None else {"port": str(spec.port)}) | dict(spec.settings)
 
 
 def _shut_down(running: _Running) -> bool:

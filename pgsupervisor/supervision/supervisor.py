@@ -203,7 +203,7 @@ class Supervisor:
             return []
         added = [self._take_in(spec) for spec in specs]
         # Whatever runs is adopted before anything is started: only then is the order of starts by priority alone.
-        await asyncio.gather(*(kept.keeper.find(kept.postmaster) for kept in added))
+        await asyncio.gather(*(kept.keeper.found.wait() for kept in added))
         return sorted((kept for kept in added if kept.spec.autostart), key=lambda kept: kept.spec.priority)
 
     def _take_in(self, spec: ClusterSpec) -> Kept:

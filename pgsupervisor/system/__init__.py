@@ -1,1 +1,1 @@
-"""What Linux is: processes, log files, watched directories. No word of PostgreSQL is known here."""
+"""What Linux is: processes, log files, watched directories. What is served with them is not known here."""

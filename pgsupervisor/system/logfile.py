@@ -64,7 +64,10 @@ class LogReader:
         Raises OSError if it cannot be read, or is a symlink.
         """
         self._file = os.fdopen(os.open(path, os.O_RDONLY | _GUARDED), "rb", buffering=0)
-        self._file.seek(_start_of_last_lines(self._file, lines, most))
+        with contextlib.ExitStack() as failed:
+            failed.callback(self._file.close)
+            self._file.seek(_start_of_last_lines(self._file, lines, most))
+            failed.pop_all()
 
     def read(self) -> bytes:
         """Return the next piece, of at most 64 KiB; empty at the end of the file as it is now."""

@@ -61,6 +61,14 @@ def facts(pid: int) -> Facts | None:
         return None
 
 
+def is_zombie(pid: int) -> bool:
+    """Tell whether a process has ended and only waits to be reaped by its parent; its number is taken until then."""
+    try:
+        return psutil.Process(pid).status() == psutil.STATUS_ZOMBIE
+    except (psutil.NoSuchProcess, ValueError, OverflowError):
+        return False
+
+
 def _link(pid: int, name: str) -> str | None:
     """Read a link of /proc/PID; None where it is not ours to read. A deleted target loses the kernel's suffix."""
     try:

@@ -110,7 +110,9 @@ def test_stop_waits_for_clients(cluster: Cluster) -> None:
     cluster.wait_until_started()
     with client(cluster):
         cluster.stop()
-        with pytest.raises(ClusterTimeoutError, match=r"waits until the old ones have left; shutdown\(\) ends") as caught:
+        with pytest.raises(
+            ClusterTimeoutError, match=r"waits until the old ones have left; shutdown\(\) ends"
+        ) as caught:
             cluster.wait_until_stopped(timeout=0.2)
         assert caught.value.details == {"timeout": 0.2, "status": "stopping"}
         assert cluster.ready_for_connections() is False

@@ -12,7 +12,7 @@ import pytest
 from servers import client, new_cluster, python, sleeper, sql, write_pid_file
 
 from pgsupervisor.postgres import Cluster, ClusterStartupError, ClusterTimeoutError
-from pgsupervisor.system.process import User
+from pgsupervisor.system.process import User, run
 
 
 def test_a_reused_pid(cluster: Cluster, server_user: User | None) -> None:
@@ -69,7 +69,7 @@ def test_two_clusters_on_one_port(cluster: Cluster, short_directory: Path) -> No
     """A server that dies because its port is taken is not taken for the one that has it."""
     with cluster:
         second = short_directory / "second"
-        subprocess.run(["cp", "-a", cluster.data_directory, second], check=True)
+        run(["cp", "-a", cluster.data_directory, str(second)], environment=os.environ)
         (second / "postmaster.pid").unlink()
         rival = Cluster(cluster.installation, second)
         rival.start()
@@ -82,13 +82,14 @@ def test_start_right_after_kill(cluster: Cluster) -> None:
     """Killed with busy backends, a server is gone with all its processes, and the next start finds no leftovers."""
     cluster.start()
     cluster.wait_until_started()
-    busy = "do $$ begin loop end loop; end $$"
+    busy = "do $$ begin loop end loop; end $$;"
+    count = "select count(*) from pg_stat_activity where query like 'do $$%' and state = 'active'"
     with client(cluster) as first, client(cluster) as second:
         for connected in (first, second):
             assert connected.stdin is not None
-            connected.stdin.write(busy + ";\n")
+            connected.stdin.write(busy + "\n")
             connected.stdin.flush()
-        while sql(cluster, f"select count(*) from pg_stat_activity where query = '{busy};'") != "2":
+        while sql(cluster, count) != "2":
             pass
         cluster.kill()
         cluster.wait_until_stopped()
@@ -113,19 +114,19 @@ def test_nobody_may_connect(cluster: Cluster) -> None:
         assert cluster.ready_for_connections() is True
 
 
-def test_ready_is_false_while_refusing(cluster: Cluster) -> None:
-    """Before it is ready, a server is not: the answer is False, and no object that reads as true."""
+def test_ready_is_what_the_server_says(cluster: Cluster, server_user: User | None) -> None:
+    """While a server refuses connections the answer is False, and no object that reads as true."""
     cluster.start()
     held = cluster.postmaster()
     assert held is not None
     with held:
         held.signal(signal.SIGSTOP)
-        assert cluster.ready_for_connections() in (False, True)
-        write = Path(cluster.data_directory, "postmaster.pid")
-        if not write.exists():
-            assert cluster.ready_for_connections() is False
-        held.signal(signal.SIGCONT)
-    cluster.wait_until_started()
+        data = Path(cluster.data_directory)
+        for status in ("starting", "ready", "standby", "stopping"):
+            write_pid_file(data, held.pid, data, 1, 5432, "", "", "1 1", status, run_as=server_user)
+            assert cluster.ready_for_connections() is (status == "ready")
+        cluster.kill()
+    cluster.wait_until_stopped()
 
 
 def test_a_standby_without_hot_standby(cluster: Cluster) -> None:
@@ -143,15 +144,15 @@ def test_a_standby_without_hot_standby(cluster: Cluster) -> None:
     cluster.wait_until_stopped()
 
 
-@pytest.mark.parametrize("content", ["", "47", "no number\n", "1\n", "0\n"])
-def test_half_a_pid_file(cluster: Cluster, server_user: User | None, content: str) -> None:
+def test_half_a_pid_file(cluster: Cluster, server_user: User | None) -> None:
     """An empty, half or foreign postmaster.pid is not an error, and no server."""
     path = write_pid_file(Path(cluster.data_directory), run_as=server_user)
-    path.write_text(content)
-    assert (cluster.running(), cluster.pid(), cluster.ready_for_connections()) == (False, None, None)
-    cluster.shutdown()
-    cluster.kill()
-    cluster.wait_until_stopped(timeout=0)
+    for content in ("", "47", "no number\n", "0\n", "-1\n", "1\n"):
+        path.write_text(content)
+        assert (cluster.running(), cluster.pid(), cluster.ready_for_connections()) == (False, None, None), content
+        cluster.shutdown()
+        cluster.kill()
+        cluster.wait_until_stopped(timeout=0)
 
 
 def test_a_zombie(cluster: Cluster) -> None:
@@ -181,7 +182,7 @@ def test_the_pid_file_vanishes(cluster: Cluster) -> None:
 
 
 def test_a_leftover_with_our_own_pid(cluster: Cluster, server_user: User | None) -> None:
-    """What an earlier server left is not believed of a new one that has the same number, as it happens in containers."""
+    """What an earlier server left is not believed of a new one with the same number, as it happens in containers."""
     cluster.start()
     held = cluster.postmaster()
     assert held is not None

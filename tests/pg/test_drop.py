@@ -5,7 +5,6 @@ from __future__ import annotations
 import os
 import shutil
 import signal
-import subprocess
 from pathlib import Path
 
 import pytest
@@ -44,7 +43,7 @@ def test_drop_what_is_not_there(cluster: Cluster) -> None:
 def test_files_elsewhere(cluster: Cluster, short_directory: Path, server_user: User | None) -> None:
     """A write-ahead log and tablespaces that lie elsewhere go too; what others have in the same places stays."""
     data = Path(cluster.data_directory)
-    subprocess.run(["mv", data / "pg_wal", short_directory / "wal"], check=True)
+    (data / "pg_wal").rename(short_directory / "wal")
     (data / "pg_wal").symlink_to("../wal")
     (short_directory / "precious").mkdir()
     (data / "link").symlink_to(short_directory / "precious")

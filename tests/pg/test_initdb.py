@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import pwd
 import shutil
 import subprocess
 from collections.abc import Iterator
@@ -20,7 +21,7 @@ from pgsupervisor.postgres import (
     Installation,
     command,
 )
-from pgsupervisor.system.process import User
+from pgsupervisor.system.process import User, run
 
 QUICK = ("--no-sync", "--wal-segsize=1")
 
@@ -55,19 +56,19 @@ def test_init(fresh: Cluster, tmp_path: Path) -> None:
         environment = command.environment(os.environ, extra={"PGPASSWORD": "sécret 'quoted'"})
         told = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
         assert told.stdout == "alice|t|UTF8\n"
-        environment["PGPASSWORD"] = "wrong"  # noqa: S105 - not even right
+        environment["PGPASSWORD"] = "wrong"
         refused = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
         assert "password authentication failed" in refused.stderr
-    found = subprocess.run(["grep", "-rlF", "sécret", Path(fresh.data_directory).parent], check=False)
-    assert found.returncode == 1, "the password is in a file"
+    found = run(["grep", "-rlF", "sécret", str(Path(fresh.data_directory).parent)], environment=os.environ)
+    assert (found.returncode, found.stdout) == (1, ""), "the password is in a file"
 
 
 def test_defaults(fresh: Cluster, server_user: User | None) -> None:
-    """Nothing given, the superuser has the OS user's name, and the encoding is UTF8, also with None for the defaults."""
+    """Nothing given, the superuser has the OS user's name, and the encoding is UTF8; None means the default."""
     fresh.init(encoding=None, user=None, extra_arguments=QUICK)
     fresh.settings.update({"listen_addresses": "", "unix_socket_directories": str(Path(fresh.data_directory).parent)})
     with fresh:
-        name = owner_name(server_user) or subprocess.check_output(["id", "-un"], text=True).strip()
+        name = owner_name(server_user) or pwd.getpwuid(os.geteuid()).pw_name
         told = subprocess.check_output(
             psql_arguments(fresh, "-U", name, "-c", "select getdatabaseencoding()"), text=True
         )
@@ -91,7 +92,7 @@ def test_another_encoding(fresh: Cluster) -> None:
 def test_only_keywords(fresh: Cluster) -> None:
     """Nothing of init is given by position: a password in the place of an encoding would be seen by everybody."""
     with pytest.raises(TypeError):
-        fresh.init("secret")  # type: ignore[misc]  # the mistake that is tested
+        fresh.init("secret")  # type: ignore[call-arg]  # the mistake that is tested
 
 
 @pytest.mark.parametrize("password", ["a\nb", "a\rb", "a\0b", "", "x" * 4096])

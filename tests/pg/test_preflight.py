@@ -55,7 +55,9 @@ def test_no_data_directory(cluster: Cluster) -> None:
     ]
 
 
-@pytest.mark.parametrize(("mode", "good"), [(0o700, True), (0o750, True), (0o755, False), (0o770, False), (0o701, False)])
+@pytest.mark.parametrize(
+    ("mode", "good"), [(0o700, True), (0o750, True), (0o755, False), (0o770, False), (0o701, False)]
+)
 def test_mode(cluster: Cluster, mode: int, good: bool) -> None:  # noqa: FBT001 - the verdict
     """Modes are judged as the server judges them."""
     Path(cluster.data_directory).chmod(mode)
@@ -90,10 +92,11 @@ def test_root(cluster: Cluster) -> None:
 def test_another_version(cluster: Cluster) -> None:
     """A data directory of another version is named with the version, and so is the installation."""
     Path(cluster.data_directory, "PG_VERSION").write_text("9.6\n")
-    assert check(cluster) == [
-        f"{cluster.data_directory} belongs to PostgreSQL 9.6, and the installation in {cluster.installation.bindir} is "
-        f"{cluster.installation.version}; choose an installation of PostgreSQL 9.6, or upgrade the data with pg_upgrade"
-    ]
+    words = (
+        f"{cluster.data_directory} belongs to PostgreSQL 9.6, and the installation in {cluster.installation.bindir} "
+    )
+    words += f"is {cluster.installation.version}; choose an installation of PostgreSQL 9.6, or upgrade the data with "
+    assert check(cluster) == [words + "pg_upgrade"]
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can run a server as another user")
@@ -148,10 +151,8 @@ def test_a_socket_in_use(cluster: Cluster, short_directory: Path) -> None:
         if cluster.run_as is not None:
             os.chown(second.data_directory, cluster.run_as.uid, cluster.run_as.gid)
         path = socket_path(str(short_directory), 5432)
-        assert check(second) == [
-            f"the socket {path} is in use by the server with pid {cluster.pid()} of {cluster.data_directory}; "
-            "stop that server, or choose another port or directory"
-        ]
+        words = f"the socket {path} is in use by the server with pid {cluster.pid()} of {cluster.data_directory}; "
+        assert check(second) == [words + "stop that server, or choose another port or directory"]
         assert check(second, {"PORT": "5433"}) == []
 
 
@@ -187,28 +188,29 @@ def test_another_data_directory(cluster: Cluster, short_directory: Path) -> None
     assert problem.startswith(f"the configuration sets data_directory to {short_directory}, so the server would run")
 
 
-@pytest.mark.parametrize(
-    ("line", "words"),
-    [
-        ("no_such_setting = 1", 'unrecognized configuration parameter "no_such_setting" in file'),
-        ("work_mem = 'much'", 'invalid value for parameter "work_mem": "much"'),
-        ("work_mem = ", 'syntax error in file "{conf}" line'),
-        ("log_min_messages = panic\nlog_destination = syslog\nno_such_setting = 1", 'parameter "no_such_setting"'),
-    ],
-)
-def test_the_configuration(cluster: Cluster, line: str, words: str) -> None:
+REFUSED = {
+    "no_such_setting = 1": 'unrecognized configuration parameter "no_such_setting" in file',
+    "work_mem = 'much'": 'invalid value for parameter "work_mem": "much"',
+    "work_mem = ": 'syntax error in file "{conf}" line',
+    "log_min_messages = panic\nlog_destination = syslog\nno_such_setting = 1": 'parameter "no_such_setting"',
+}
+"""Lines that PostgreSQL does not take, and what it says of them."""
+
+
+def test_the_configuration(cluster: Cluster) -> None:
     """What PostgreSQL has against its configuration is told in its own words, whatever that says of messages."""
     conf = Path(cluster.data_directory, "postgresql.conf")
+    good = conf.read_text()
     asked = (cluster.installation, cluster.data_directory)
     assert configuration_problem(*asked, run_as=cluster.run_as) is None
-    with conf.open("a") as file:
-        file.write(line + "\n")
-    told = configuration_problem(*asked, run_as=cluster.run_as)
-    assert told is not None
-    assert words.format(conf=conf) in told
-    assert "LOG:" not in told
-    assert "FATAL:" not in told
-    refuses(cluster)
+    for line, words in REFUSED.items():
+        conf.write_text(f"{good}{line}\n")
+        told = configuration_problem(*asked, run_as=cluster.run_as)
+        assert told is not None
+        assert words.format(conf=conf) in told
+        assert "LOG:" not in told
+        assert "FATAL:" not in told
+        refuses(cluster)
 
 
 def test_a_setting_of_the_command_line(cluster: Cluster) -> None:

@@ -1,0 +1,149 @@
+"""A control server for the tests: in this process, on a Unix socket, with a real supervisor over fake postmasters."""
+
+from __future__ import annotations
+
+import asyncio
+import json
+import os
+import tempfile
+from collections.abc import Awaitable, Callable, Mapping
+from pathlib import Path
+
+from fakes import FakeHost, FakePostmaster, inventory, spec
+
+from pgsupervisor.control.server import ControlServer
+from pgsupervisor.inventory import ClusterSpec, Inventory
+from pgsupervisor.supervision.outcome import Outcome
+from pgsupervisor.supervision.plan import Plan
+from pgsupervisor.supervision.supervisor import Report, Supervisor
+from pgsupervisor.system.watch import Watcher
+
+LIMIT = 30.0
+"""Seconds after which a play is given up."""
+
+Message = Mapping[str, object]
+
+
+class Stranger:
+    """A connection on which anything can be said."""
+
+    def __init__(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
+        self.reader = reader
+        self.writer = writer
+
+    def say(self, data: bytes) -> None:
+        """Send bytes."""
+        self.writer.write(data)
+
+    def ask(self, method: str, parameters: object = None, **flags: bool) -> None:
+        """Send a request; a method without a dot is one of ours."""
+        name = method if "." in method else f"io.pgsupervisor.{method}"
+        self.say(json.dumps({"method": name, "parameters": parameters or {}, **flags}).encode() + b"\0")
+
+    async def hear(self) -> dict[str, object]:
+        """Wait for the next reply."""
+        reply: dict[str, object] = json.loads((await self.reader.readuntil(b"\0"))[:-1])
+        return reply
+
+    async def call(self, method: str, parameters: object = None, **flags: bool) -> dict[str, object]:
+        """Ask, and wait for the reply."""
+        self.ask(method, parameters, **flags)
+        return await self.hear()
+
+    async def hear_out(self) -> bytes:
+        """Wait until the server hangs up, and return what it said until then."""
+        try:
+            return await self.reader.read(-1)
+        except ConnectionError:
+            return b""
+
+    def hang_up(self) -> None:
+        """Close the connection."""
+        self.writer.close()
+
+
+class Door:
+    """A control server, what stands behind it, and what it told; it is the daemon, too."""
+
+    inventory_path = "/etc/inventory.toml"
+    started = 1000.0
+
+    def __init__(self, clusters: Inventory, path: str) -> None:
+        self.path = path
+        self.ending = False
+        self.leave: list[bool | None] = []
+        self.visitors: list[Stranger] = []
+        self.mistakes: list[tuple[str, Exception]] = []
+        self.host = FakeHost(lambda _made: None)
+        self.supervisor = Supervisor(clusters, self.host, lambda *_: None, self._mistake)
+        self.watcher = Watcher(asyncio.get_running_loop())
+        self.server = ControlServer(self.supervisor, self, self.watcher, self._mistake)
+
+    def _mistake(self, where: str, error: Exception) -> None:
+        self.mistakes.append((where, error))
+
+    async def update(self, report: Report, *, dry_run: bool) -> tuple[Plan, list[Outcome]]:
+        """Change nothing."""
+        del report, dry_run
+        return (), []
+
+    def end(self, *, leave: bool | None) -> None:
+        """Begin to end."""
+        self.leave.append(leave)
+        self.ending = True
+
+    async def visit(self) -> Stranger:
+        """Connect."""
+        stranger = Stranger(*await asyncio.open_unix_connection(self.path, limit=2**26))
+        self.visitors.append(stranger)
+        return stranger
+
+    def postmaster(self, name: str) -> FakePostmaster:
+        """Return the postmaster of a cluster."""
+        return self.host.made[name]
+
+    def state(self, name: str) -> str:
+        """Return the state of a cluster."""
+        (kept,) = self.supervisor.select([name])
+        return kept.life.state.value
+
+    async def until(self, name: str, state: str) -> None:
+        """Wait until a cluster is in a state."""
+        with self.supervisor.changes() as changes:
+            while self.state(name) != state:
+                await changes.next()
+
+
+def play(
+    scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, prepare: Callable[[Door], None] = lambda _: None
+) -> Door:
+    """Open a door with the clusters `a` and `b` behind it, play a scene, close it, and see that nothing is left."""
+
+    async def world() -> Door:
+        asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
+        with tempfile.TemporaryDirectory(prefix="pgs-", dir="/tmp") as directory:
+            Path(directory).chmod(0o755)
+            door = Door(inventory(*(clusters or (spec("a"), spec("b")))), f"{directory}/control")
+            prepare(door)
+            serving = await asyncio.start_unix_server(door.server.connected, door.path)
+            os.chmod(door.path, 0o666)
+            await door.supervisor.begin()
+            try:
+                async with asyncio.timeout(LIMIT):
+                    await scene(door)
+                    serving.close()
+                    await door.supervisor.end(leave=True)
+                    await door.server.close()
+            finally:
+                door.watcher.close()
+                for each in door.visitors:
+                    each.writer.transport.abort()
+                await asyncio.sleep(0.001)
+            left = asyncio.all_tasks() - {asyncio.current_task()}
+            assert left == set()
+            return door
+
+    troubles: list[dict[str, object]] = []
+    door = asyncio.run(world())
+    assert (door.mistakes, troubles) == ([], [])
+    return door

@@ -1,0 +1,62 @@
+"""A daemon with nothing to do does nothing: no poll, no timer, no wake-up."""
+
+from __future__ import annotations
+
+import contextlib
+import shutil
+import subprocess
+import time
+from collections.abc import Callable, Iterator
+from pathlib import Path
+
+from daemons import LIMIT, Site, installation_number
+
+CLUSTERS = 20
+QUIET = 10.0
+"""Seconds for which nobody may move; the one wait in these tests that is a time, since nothing is what it waits for."""
+
+
+def moves(pid: int) -> dict[str, tuple[str, ...]]:
+    """Return, for each thread of a process, how often it was switched to and how long it ran."""
+    found = {}
+    for thread in Path(f"/proc/{pid}/task").iterdir():
+        switches = [line for line in (thread / "status").read_text().splitlines() if "ctxt_switches" in line]
+        ticks = (thread / "stat").read_text().rpartition(")")[2].split()[11:13]
+        found[thread.name] = (*switches, *ticks)
+    return found
+
+
+def test_an_idle_daemon_does_nothing(site: Site) -> None:
+    """For ten seconds, a daemon of twenty servers makes no system call, and none of its threads gets the processor."""
+    for number in range(CLUSTERS):
+        settings = {"shared_buffers": "1MB", "max_connections": "5", "autovacuum": "off"}
+        site.add(f"c{number}", installation_number(number), settings=settings, stable_after="100ms")
+    daemon = site.run()
+    assert set(site.states().values()) == {"RUNNING"}
+    with traced(daemon.pid, site.directory / "trace") as trace:
+        # What is under way from the start, the last deadline for one, is over when nothing moves for a second.
+        before = (moves(daemon.pid), trace())
+        time.sleep(1)
+        while (now := (moves(daemon.pid), trace())) != before:
+            before = now
+            time.sleep(1)
+        time.sleep(QUIET)
+        assert (moves(daemon.pid), trace()) == before
+
+
+@contextlib.contextmanager
+def traced(pid: int, output: Path) -> Iterator[Callable[[], str]]:
+    """Have the system calls of a process traced, where there is strace, and a function that returns them."""
+    program = shutil.which("strace")
+    if program is None:
+        yield lambda: ""
+        return
+    arguments = [program, "-f", "-o", str(output), "-p", str(pid)]
+    with subprocess.Popen(arguments, stderr=subprocess.PIPE) as tracing:
+        assert tracing.stderr is not None
+        tracing.stderr.readline()  # "Process PID attached", after which all its threads are
+        try:
+            yield output.read_text
+        finally:
+            tracing.terminate()
+            tracing.communicate(timeout=LIMIT)

@@ -80,6 +80,7 @@ def _initialize(installation: Installation, path: Path) -> None:
             "-E",
             "UTF8",
             "--no-sync",
+            "--wal-segsize=1",
         ],
         environment=command.environment(os.environ, run_as=SERVER_USER),
         run_as=SERVER_USER,

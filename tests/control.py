@@ -6,8 +6,8 @@ import asyncio
 import json
 import os
 import tempfile
-from collections.abc import Awaitable, Callable, Mapping
-from pathlib import Path
+from collections.abc import Awaitable, Callable
+from dataclasses import replace
 
 from fakes import FakeHost, FakePostmaster, inventory, spec
 
@@ -20,8 +20,6 @@ from pgsupervisor.system.watch import Watcher
 
 LIMIT = 30.0
 """Seconds after which a play is given up."""
-
-Message = Mapping[str, object]
 
 
 class Stranger:
@@ -74,7 +72,7 @@ class Door:
         self.leave: list[bool | None] = []
         self.visitors: list[Stranger] = []
         self.mistakes: list[tuple[str, Exception]] = []
-        self.host = FakeHost(lambda _made: None)
+        self.host = FakeHost()
         self.supervisor = Supervisor(clusters, self.host, lambda *_: None, self._mistake)
         self.watcher = Watcher(asyncio.get_running_loop())
         self.server = ControlServer(self.supervisor, self, self.watcher, self._mistake)
@@ -114,17 +112,16 @@ class Door:
                 await changes.next()
 
 
-def play(
-    scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, prepare: Callable[[Door], None] = lambda _: None
-) -> Door:
+def play(scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, admin_group: str | None = None) -> Door:
     """Open a door with the clusters `a` and `b` behind it, play a scene, close it, and see that nothing is left."""
 
     async def world() -> Door:
         asyncio.get_running_loop().set_exception_handler(lambda _, trouble: troubles.append(trouble))
         with tempfile.TemporaryDirectory(prefix="pgs-", dir="/tmp") as directory:
-            Path(directory).chmod(0o755)
-            door = Door(inventory(*(clusters or (spec("a"), spec("b")))), f"{directory}/control")
-            prepare(door)
+            os.chmod(directory, 0o755)
+            found = inventory(*(clusters or (spec("a"), spec("b"))))
+            found = replace(found, daemon=replace(found.daemon, admin_group=admin_group))
+            door = Door(found, f"{directory}/control")
             serving = await asyncio.start_unix_server(door.server.connected, door.path)
             os.chmod(door.path, 0o666)
             await door.supervisor.begin()

@@ -45,9 +45,10 @@ def client(cluster: Cluster) -> Iterator[subprocess.Popen[str]]:
         process.stdin.write("select 'connected';\n")
         process.stdin.flush()
         assert process.stdout.readline() == "connected\n"
-        yield process
-        with contextlib.suppress(BrokenPipeError):
-            process.stdin.close()
+        try:
+            yield process
+        finally:
+            process.kill()
 
 
 @contextlib.contextmanager
@@ -79,7 +80,7 @@ def python(code: str, *arguments: str) -> subprocess.CompletedProcess[str]:
     root = str(Path(__file__).parent.parent)
     return subprocess.run(
         [sys.executable, "-c", code, *arguments],
-        env={**os.environ, "PYTHONPATH": root},
+        env={**os.environ, "PYTHONPATH": os.pathsep.join([root, *filter(None, [os.environ.get("PYTHONPATH")])])},
         capture_output=True,
         text=True,
         check=False,

@@ -85,12 +85,16 @@ def test_status_as_json(path: str, arguments: tuple[str, ...]) -> None:
 def test_watching_is_a_line_per_change(path: str) -> None:
     """To a pipe, every change is one line at once; when the daemon goes, so do we."""
     stopping = {**SHOP, "state": "STOPPING"}
-    scripts = {"Monitor": says(part(clusters=[SHOP, WEB]), part(clusters=[stopping]), None)}
+    gone = part(clusters=[], removed=["web"])
+    scripts = {"Monitor": says(part(clusters=[SHOP, WEB]), part(clusters=[stopping]), gone, None)}
     requests, finished = asked(path, scripts, "status", "-w")
-    assert (finished.status, finished.output) == (4, "shop: RUNNING\nweb: FATAL  no \\x1b[2Jspace\nshop: STOPPING\n")
+    assert (finished.status, finished.output) == (
+        4,
+        "shop: RUNNING\nweb: FATAL  no \\x1b[2Jspace\nshop: STOPPING\nweb: removed\n",
+    )
     assert requests == [Request("io.pgsupervisor.Monitor", {"names": []}, more=True)]
     _, finished = asked(path, scripts, "status", "-w", "--json")
-    assert [json.loads(line) for line in finished.output.splitlines()] == [SHOP, WEB, stopping]
+    assert [json.loads(line) for line in finished.output.splitlines()] == [SHOP, WEB, stopping, {"removed": "web"}]
 
 
 # orders

@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import os
+import time
 from pathlib import Path
 
 import pytest
-from control import Door, Stranger, play
-from fakes import FakePostmaster, spec
+from control import LIMIT, Door, play
+from fakes import spec
 
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
 from pgsupervisor.control.server import MAX_CONNECTIONS
+from pgsupervisor.supervision.life import Timeout
 
 SERVICE = "org.varlink.service"
 
@@ -23,11 +25,6 @@ async def is_served(door: Door) -> None:
     reply = await other.call("GetStatus", {"names": ["a"]})
     assert "error" not in reply
     other.hang_up()
-
-
-def will_not_end(*names: str) -> dict[str, frozenset[int]]:
-    """Return what `slow` needs for servers that ignore everything."""
-    return dict.fromkeys(names, frozenset())
 
 
 def test_the_service_tells_what_it_is() -> None:
@@ -60,7 +57,7 @@ def test_status() -> None:
         one = await door.visit()
         reply = await one.call("GetStatus", {"names": ["b"]})
         (told,) = reply["parameters"]["clusters"]  # type: ignore[index]
-        assert abs(told.pop("since") - asyncio.get_running_loop().time()) != 0
+        assert 0 <= time.time() - told.pop("since") < LIMIT
         assert told == {
             "name": "b",
             "state": "RUNNING",
@@ -284,18 +281,16 @@ def test_oneway_is_not_answered() -> None:
     play(scene)
 
 
-def test_an_order_of_one_who_hangs_up_at_once() -> None:
+@pytest.mark.parametrize("oneway", [False, True])
+def test_an_order_of_one_who_hangs_up_at_once(*, oneway: bool) -> None:
     """An order is carried out even if its client hung up right after it had sent it."""
 
     async def scene(door: Door) -> None:
         await door.until("a", "RUNNING")
-        await door.until("b", "RUNNING")
         one = await door.visit()
-        one.ask("Stop", {"names": ["a"]}, oneway=True)
-        one.ask("Stop", {"names": ["b"]})
+        one.ask("Stop", {"names": ["a"]}, oneway=oneway)
         one.hang_up()
         await door.until("a", "STOPPED")
-        await door.until("b", "STOPPED")
 
     play(scene)
 
@@ -350,34 +345,25 @@ def test_one_who_never_reads_is_dropped() -> None:
     """Progress that nobody reads is kept up to a bound; then its client is dropped, and the order goes on."""
 
     async def scene(door: Door) -> None:
+        other = await door.visit()
+        await other.call("Stop", {"names": ["a"]})
+        postmaster = door.postmaster("a")
+        postmaster.gets_ready = False
         one = await door.visit()
         one.writer.transport.pause_reading()  # type: ignore[attr-defined]
-        for name in ("a", "b"):
-            await door.until(name, "RUNNING")
-        postmaster = door.postmaster("a")
-        postmaster.obeys = frozenset()
-        one.ask("Stop", {"names": ["a", *("x" * 200 for _ in range(0))]}, more=True)
-        await door.until("a", "STOPPING")
-        (report,) = [door]
-        del report
-        await flood(door, postmaster)
-        await until_alone(door)
+        one.ask("Start", {"names": ["a"]}, more=True)
+        await door.until("a", "STARTING")
+        told = 0
+        while len(door.server._connections) > 1:
+            postmaster._post(Timeout())  # which makes it say that it still starts
+            told += 1
+            await asyncio.sleep(0)
+        assert told * 100 < 4 * 2**20
         await is_served(door)
-        postmaster.end(clean=True)
-        await door.until("a", "STOPPED")
+        postmaster.get_ready()
+        await door.until("a", "RUNNING")
 
     play(scene)
-
-
-async def flood(door: Door, postmaster: FakePostmaster) -> None:
-    """Change a life that somebody waits for until he is dropped."""
-    modes = ("smart", "fast", "immediate")
-    del modes, postmaster
-    orders = await door.visit()
-    while len(door.server._connections) > 1:
-        await orders.call("Restart", {"names": ["b"]})
-        break
-    orders.hang_up()
 
 
 def test_one_who_asks_and_never_reads() -> None:
@@ -461,7 +447,7 @@ def test_the_end_of_the_server_ends_everybody() -> None:
     async def scene(door: Door) -> None:
         await door.until("a", "RUNNING")
         door.postmaster("a").obeys = frozenset()
-        visitors: list[Stranger] = [await door.visit() for _ in range(4)]
+        visitors = [await door.visit() for _ in range(4)]
         visitors[0].ask("Monitor", {"names": []}, more=True)
         visitors[1].ask("Stop", {"names": ["a"]}, more=True)
         visitors[2].say(b"half")

@@ -5,7 +5,7 @@ The daemon keeps to its interface, so nothing is checked again here.
 
 from __future__ import annotations
 
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
 
 class Cluster(TypedDict):
@@ -27,6 +27,7 @@ class Clusters(TypedDict):
     """The answer of GetStatus and Monitor."""
 
     clusters: list[Cluster]
+    removed: NotRequired[list[str] | None]
 
 
 class Progress(TypedDict):

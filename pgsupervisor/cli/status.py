@@ -8,7 +8,7 @@ from argparse import Namespace
 from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
-from pgsupervisor.cli.screen import Screen
+from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.cli.table import duration, sentence, table
 from pgsupervisor.control.client import Client
 
@@ -39,8 +39,10 @@ def _watch(client: Client, arguments: Namespace, screen: Screen) -> int:
     drawn = 0
     for answer in client.stream("Monitor", names=arguments.names):
         changed = cast("Clusters", answer)["clusters"]
+        removed = cast("Clusters", answer).get("removed") or []
         if screen.terminal and not arguments.json:
             known |= {cluster["name"]: cluster for cluster in changed}
+            known = {name: cluster for name, cluster in known.items() if name not in removed}
             lines = _fit(table(list(known.values()), _moment, screen), screen)
             up = f"\033[{drawn}F" if drawn else ""
             print(up, *(f"{line}\033[K\n" for line in lines), "\033[J", sep="", end="", flush=True)
@@ -48,6 +50,8 @@ def _watch(client: Client, arguments: Namespace, screen: Screen) -> int:
         else:
             for cluster in changed:
                 print(json.dumps(cluster) if arguments.json else _change(cluster), flush=True)
+            for name in removed:
+                print(json.dumps({"removed": name}) if arguments.json else f"{escape(name)}: removed", flush=True)
     return 0
 
 

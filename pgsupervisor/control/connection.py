@@ -76,8 +76,8 @@ async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, a
     finally:
         for task in (listening, answering, leaving):
             task.cancel()
-        results = await asyncio.gather(listening, answering, leaving, return_exceptions=True)
         writer.transport.abort()
+        results = await asyncio.gather(listening, answering, leaving, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, ConnectionError):
             raise result

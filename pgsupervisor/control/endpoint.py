@@ -72,8 +72,12 @@ def _clear_away(path: str) -> None:
     except FileNotFoundError:
         return
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
-        if probe.connect_ex(path) == 0:
+        probe.setblocking(False)  # noqa: FBT003  # the standard library's
+        answer = probe.connect_ex(path)
+        if answer == 0:
             raise DaemonRunningError(path, peer_of(probe).pid)
+    if answer != errno.ECONNREFUSED:
+        raise ControlError(f"somebody listens at {path}, and does not answer: {os.strerror(answer)}")
     os.unlink(path)
 
 

@@ -191,11 +191,16 @@ class ControlServer:
         names = parameters.read(call.request.parameters, parameters.Names).names
         _need_more(call)
         with self._supervisor.changes() as changes:
-            await call.stream({"clusters": self._records(names)})
+            clusters = self._records(names)
+            await call.stream({"clusters": clusters})
             while True:
                 changed = await changes.next()
-                if news := [each for each in self._records(names) if each["name"] in changed]:
-                    await call.stream({"clusters": news})
+                known = {each["name"] for each in clusters}
+                clusters = self._records(names)
+                news = [each for each in clusters if each["name"] in changed]
+                removed = sorted(known - {each["name"] for each in clusters})
+                if news or removed:
+                    await call.stream({"clusters": news, "removed": removed})
 
     async def _start(self, call: Call) -> Parameters:
         return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Start())

@@ -8,6 +8,7 @@ rewrites postmaster.pid, whose last line says `ready`. Between those, nothing ru
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
 import random
 import subprocess
@@ -17,7 +18,7 @@ from signal import Signals
 
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.last_words import last_words
-from pgsupervisor.errors import InstallationError, PgSupervisorError
+from pgsupervisor.errors import ClusterTimeoutError, InstallationError, PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
@@ -111,7 +112,7 @@ class HostedPostmaster:
         if self._running is None:
             return
         if number is Signals.SIGKILL:
-            self._in_background(asyncio.to_thread(self._running.cluster.kill))
+            self._in_background(asyncio.to_thread(_kill, self._running.cluster))
         else:
             self._running.process.signal(number)
 
@@ -212,7 +213,11 @@ class HostedPostmaster:
         self._in_background(self._post_mortem(running))
 
     async def _post_mortem(self, running: _Running) -> None:
-        self._post(await asyncio.to_thread(self._verdict, running))
+        try:
+            exited = await asyncio.to_thread(self._verdict, running)
+        except (OSError, PgSupervisorError) as error:
+            exited = Exited(f"ended, and {error}", clean=False, hopeless=False, jitter=_jitter())
+        self._post(exited)
 
     def _let_go(self, running: _Running) -> None:
         asyncio.get_running_loop().remove_reader(running.process)
@@ -223,6 +228,13 @@ class HostedPostmaster:
         task = asyncio.create_task(work)
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
+
+
+def _kill(cluster: Cluster) -> None:
+    """Kill a server with all its processes, and see them gone: one that lived on would keep the next from starting."""
+    cluster.kill()
+    with contextlib.suppress(ClusterTimeoutError):  # it is in the kernel's hands now, and the keeper's deadline tells
+        cluster.wait_until_stopped()
 
 
 def _shut_down(running: _Running) -> bool:

@@ -215,6 +215,9 @@ class Supervisor:
 
     def _changed(self, name: str, before: Life, event: Event, after: Life) -> None:
         self._tell(name, before, event, after)
+        self._notify(name)
+
+    def _notify(self, name: str) -> None:
         for listener in self._listeners:
             listener.add(name)
 
@@ -235,6 +238,7 @@ class Supervisor:
         await self._let_go(removed)
         for kept in removed:
             del self._kept[kept.spec.name]
+            self._notify(kept.spec.name)
         return outcomes
 
     async def _let_go(self, kept: Iterable[Kept]) -> None:

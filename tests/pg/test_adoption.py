@@ -9,9 +9,9 @@ from typing import cast
 
 from daemons import LIMIT, Site, ends, held
 from machine import SERVER_USER
+from servers import client, sql
 
 from pgsupervisor.postgres import Installation, command
-from servers import client, sql
 
 
 def start_by_hand(site: Site, name: str) -> int:

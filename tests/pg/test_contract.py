@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 import subprocess
@@ -12,7 +13,7 @@ import pytest
 from servers import client, new_cluster, python, sleeper, sql, write_pid_file
 
 from pgsupervisor.postgres import Cluster, ClusterStartupError, ClusterTimeoutError
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.process import User, children, run
 
 
 def test_a_reused_pid(cluster: Cluster, server_user: User | None) -> None:
@@ -91,8 +92,13 @@ def test_start_right_after_kill(cluster: Cluster) -> None:
             connected.stdin.flush()
         while sql(cluster, count) != "2":
             pass
-        cluster.kill()
-        cluster.wait_until_stopped()
+        server = cluster.postmaster()
+        assert server is not None
+        with server, contextlib.ExitStack() as held:
+            family = [held.enter_context(process) for process in children(server)]
+            cluster.kill()
+            cluster.wait_until_stopped()
+            assert [process.pid for process in family if process.alive()] == []
         cluster.start()
         cluster.wait_until_started()
 

@@ -11,9 +11,9 @@ from pathlib import Path
 import pytest
 from daemons import Site, ends, held, installation_number
 from machine import SERVER_USER
+from servers import sql
 
 from pgsupervisor.postgres import Installation
-from servers import sql
 
 
 def by_hand(site: Site, name: str, number: signal.Signals) -> int:

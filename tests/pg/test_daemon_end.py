@@ -5,10 +5,10 @@ from __future__ import annotations
 import signal
 
 from daemons import Site, ends, held
+from servers import client, sql
 
 from pgsupervisor.postgres import Installation
 from pgsupervisor.postgres.controldata import clean_shutdown
-from servers import client, sql
 
 
 def was_shut_down(site: Site, name: str) -> bool:
@@ -34,7 +34,8 @@ def test_the_lowest_priority_number_stops_last(site: Site) -> None:
     site.daemon_keys["start_concurrency"] = 1
     for name, priority in (("last", 30), ("first", 10), ("second", 20)):
         site.add(name, priority=priority)
-    daemon = site.run()
+    daemon = site.start()
+    daemon.wait_for_log(count=3, now="RUNNING")
     daemon.end()
     assert [each["cluster"] for each in daemon.logged(now="RUNNING")] == ["first", "second", "last"]
     assert [each["cluster"] for each in daemon.logged(now="STOPPED")] == ["last", "second", "first"]

@@ -1,4 +1,4 @@
-"""Three clusters over every PostgreSQL found, kept by one daemon and driven by pgsupctl and by another Varlink client."""
+"""Three clusters over every PostgreSQL found, kept by one daemon, driven by pgsupctl and by another Varlink client."""
 
 from __future__ import annotations
 

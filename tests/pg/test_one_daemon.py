@@ -19,11 +19,9 @@ def test_a_second_daemon_is_refused(site: Site) -> None:
     first = site.run()
     pid = site.pid("shop")
     status, said = site.launch().wait()
-    assert (status, said) == (
-        1,
-        f"pgsupervisord: pgsupervisord already runs at {site.socket}, with pid {first.pid}; "
-        f"ask it with `pgsupctl -s {site.socket} status`\n",
-    )
+    advice = f"ask it with `pgsupctl -s {site.socket} status`"
+    already = f"pgsupervisord already runs at {site.socket}, with pid {first.pid}"
+    assert (status, said) == (1, f"pgsupervisord: {already}; {advice}\n")
     assert (site.states(), site.pid("shop")) == ({"shop": "RUNNING"}, pid)
 
 

@@ -6,7 +6,6 @@ import signal
 
 import pytest
 from daemons import Site
-
 from servers import sql
 
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import sys
-from typing import TextIO
+from collections.abc import Mapping
+from typing import TextIO, cast
 
 import structlog
-from structlog.typing import FilteringBoundLogger, Processor
+from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from pgsupervisor.inventory.spec import LogFormat
 from pgsupervisor.supervision.life import Event, Life, State
@@ -21,16 +23,40 @@ def logger(log_format: LogFormat, stream: TextIO = sys.stderr) -> FilteringBound
         structlog.processors.TimeStamper(fmt="iso", utc=not console),
     ]
     last: list[Processor] = (
-        [structlog.dev.ConsoleRenderer(colors=stream.isatty(), exception_formatter=structlog.dev.plain_traceback)]
+        [
+            structlog.dev.ConsoleRenderer(
+                colors=stream.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+            )
+        ]
         if console
-        else [structlog.processors.dict_tracebacks, structlog.processors.JSONRenderer()]
+        else [structlog.processors.dict_tracebacks, _event_first, structlog.processors.JSONRenderer()]
     )
     made: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(stream),
+        structlog.PrintLogger(cast("TextIO", _Unfailing(stream))),
         processors=[*shared, *last],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return made
+
+
+def _event_first(_logger: object, _method: str, facts: EventDict) -> EventDict:
+    """Put what every line has at its beginning, where the eye looks for it."""
+    return {**{name: facts[name] for name in ("timestamp", "level", "event")}, **facts}
+
+
+class _Unfailing:
+    """A stream that loses what nobody takes: that the log's reader is gone must not keep a cluster from its keeper."""
+
+    def __init__(self, stream: TextIO) -> None:
+        self._stream = stream
+
+    def write(self, text: str) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.write(text)
+
+    def flush(self) -> None:
+        with contextlib.suppress(OSError):
+            self._stream.flush()
 
 
 class Reporter:
@@ -58,3 +84,7 @@ class Reporter:
     def mistake(self, where: str, error: Exception) -> None:
         """Log a mistake of ours, with its traceback."""
         self._log.error("mistake in pgsupervisor", where=where, exc_info=error)
+
+    def loop_mistake(self, _loop: object, context: Mapping[str, object]) -> None:
+        """Log what asyncio found unhandled; made for loop.set_exception_handler."""
+        self._log.error("mistake in pgsupervisor", where=context.get("message"), exc_info=context.get("exception"))

@@ -11,6 +11,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import logging
 import os
 from collections.abc import Callable
 from functools import partial
@@ -29,6 +30,9 @@ from watchdog.events import (
 from watchdog.observers import Observer
 from watchdog.observers.api import BaseObserver
 from watchdog.observers.polling import PollingObserver
+
+# To end a watch while one of its events is on the way is no error, but watchdog says so (InotifyEmitter.queue_events).
+logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)
 
 _POLLING_INTERVAL = 1.0
 """Seconds between two looks at a directory that the kernel does not watch for us."""

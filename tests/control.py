@@ -111,6 +111,11 @@ class Door:
             while self.state(name) != state:
                 await changes.next()
 
+    async def until_alone(self) -> None:
+        """Wait until the server has let go of every connection."""
+        while self.server._connections:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+
 
 def play(scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, admin_group: str | None = None) -> Door:
     """Open a door with the clusters `a` and `b` behind it, play a scene, close it, and see that nothing is left."""

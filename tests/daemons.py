@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import select
 import shutil
 import signal
 import subprocess
@@ -279,11 +278,6 @@ def held(pid: int) -> Iterator[Process]:
 def ends(process: Process) -> bool:
     """Wait until a process that we hold has ended."""
     return process.wait(LIMIT)
-
-
-def readable(descriptor: int) -> bool:
-    """Wait until there is something to read."""
-    return bool(select.select([descriptor], [], [], LIMIT)[0])
 
 
 def _at_work_in(directory: Path) -> list[Process]:

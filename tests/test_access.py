@@ -8,8 +8,10 @@ import grp
 import os
 import pwd
 import socket
+import threading
 from collections.abc import Iterator
 from collections.abc import Set as AbstractSet
+from concurrent.futures import ThreadPoolExecutor
 
 import pytest
 from control import Door, Stranger, play
@@ -133,6 +135,29 @@ def test_a_member_of_the_admin_group_may_give_orders() -> None:
         one = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
         assert "error" not in await one.call("Stop", {"names": ["a"]})
         assert door.state("a") == "STOPPED"
+
+    play(scene, spec("a"), admin_group=group)
+
+
+@as_root
+def test_an_admin_who_hangs_up_at_once() -> None:
+    """An order goes through though its client hangs up while the user database is still asked who may give it."""
+    nobody = pwd.getpwnam("nobody")
+    group = grp.getgrgid(nobody.pw_gid).gr_name
+
+    async def scene(door: Door) -> None:
+        await door.until("a", "RUNNING")
+        answered = threading.Event()
+        loop = asyncio.get_running_loop()
+        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
+        database = loop.run_in_executor(None, answered.wait)
+        one = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
+        one.ask("Stop", {"names": ["a"]})
+        one.hang_up()
+        await door.until_alone()
+        answered.set()
+        await database
+        await door.until("a", "STOPPED")
 
     play(scene, spec("a"), admin_group=group)
 

@@ -52,6 +52,15 @@ def test_one_at_a_time(short_directory: Path) -> None:
     Endpoint(path, 0o600, None).close()
 
 
+def test_one_at_a_time_though_the_socket_was_removed(short_directory: Path) -> None:
+    """A socket that somebody removed makes no room for a second daemon: the lock tells."""
+    path = str(short_directory / "control")
+    with Endpoint(path, 0o600, None):
+        os.unlink(path)
+        with pytest.raises(DaemonRunningError):
+            Endpoint(path, 0o600, None)
+
+
 def test_a_stale_socket(short_directory: Path) -> None:
     """A socket that nobody listens at is replaced."""
     path = str(short_directory / "control")
@@ -61,16 +70,25 @@ def test_a_stale_socket(short_directory: Path) -> None:
         client.connect(path)
 
 
-@pytest.mark.parametrize("full", [False, True])
-def test_somebody_elses_socket(short_directory: Path, *, full: bool) -> None:
-    """A socket at which another program listens stays, also when that takes no more connections."""
+def test_somebody_elses_socket(short_directory: Path) -> None:
+    """A socket at which another program listens stays, and we are told which one it is."""
+    path = str(short_directory / "control")
+    with socket.socket(socket.AF_UNIX) as other:
+        other.bind(path)
+        other.listen()
+        with pytest.raises(DaemonRunningError) as caught:
+            Endpoint(path, 0o600, None)
+        assert (caught.value.pid, os.path.exists(path)) == (os.getpid(), True)
+
+
+def test_somebody_elses_socket_that_is_busy(short_directory: Path) -> None:
+    """A socket that takes no more connections belongs to somebody, too; nobody waits for it."""
     path = str(short_directory / "control")
     with socket.socket(socket.AF_UNIX) as other, socket.socket(socket.AF_UNIX) as waiting:
         other.bind(path)
         other.listen(0)
-        if full:
-            waiting.connect(path)
-        with pytest.raises(ControlError):
+        waiting.connect(path)
+        with pytest.raises(ControlError, match="does not answer"):
             Endpoint(path, 0o600, None)
         assert os.path.exists(path)
 

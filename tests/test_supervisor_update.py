@@ -41,7 +41,7 @@ def test_update_does_what_the_plan_says() -> None:
         assert made["same"].calls == []
         assert made["gone"].calls == ["SIGINT", "release"]
         assert made["policy"].calls == ["renew"]
-        assert made["moved"].calls == ["renew", "SIGINT", "spawn"]
+        assert made["moved"].calls == ["SIGINT", "renew", "spawn"]
         assert made["new"].calls == ["find", "spawn"]
         assert made["moved"].spec.port == 2
         assert world.supervisor.inventory == new

@@ -1,8 +1,9 @@
 """One client's connection: requests in, replies out, in order, within bounds.
 
-A client is a stranger until proven slow, hostile or gone. It may send one request after another (they are answered
-in their order), it may hang up while an order waits (the wait ends, the order does not), and it may stop reading
-(it is dropped when more than `_MAX_UNREAD` bytes wait for it). Nothing that it does costs anybody else more than that.
+A client is a stranger until proven slow, hostile or gone. It may send one request after another: they are answered
+in their order. It may hang up while an order waits: the wait ends, the order does not, and what was asked behind it
+is dropped. It may stop reading: no more is read from it then, and it is dropped when more than `_MAX_UNREAD` bytes
+of progress wait for it. Nothing that it does costs anybody else more than that.
 """
 
 from __future__ import annotations
@@ -29,8 +30,6 @@ from pgsupervisor.errors import MalformedMessageError
 _CHUNK = 64 * 1024
 _MAX_UNREAD = 1024 * 1024
 _MAX_PIPELINED = 16
-_LAST_WORDS_TIMEOUT = 1.0
-"""Seconds in which what a client sent before it hung up has to be taken."""
 
 
 class Call:
@@ -71,8 +70,6 @@ async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, a
     leaving = asyncio.create_task(_hang_up(connection))
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
-        # What a client said before it hung up is heard, unless it said too much.
-        await asyncio.wait({answering, listening}, return_when=asyncio.FIRST_COMPLETED, timeout=_LAST_WORDS_TIMEOUT)
     finally:
         for task in (listening, answering, leaving):
             task.cancel()
@@ -87,7 +84,7 @@ async def _listen(reader: asyncio.StreamReader, requests: asyncio.Queue[Request 
     """Read requests until there are no more; the last one is None."""
     frames = FrameReader(MAX_REQUEST)
     # Varlink has no answer to what is no message. What was asked before it is answered.
-    with contextlib.suppress(MalformedMessageError, ConnectionError):
+    with contextlib.suppress(MalformedMessageError):
         while data := await reader.read(_CHUNK):
             frames.feed(data)
             while (frame := frames.next()) is not None:

@@ -8,17 +8,18 @@ rewrites postmaster.pid, whose last line says `ready`. Between those, nothing ru
 from __future__ import annotations
 
 import asyncio
-import contextlib
+import errno
 import os
 import random
 import subprocess
 from collections.abc import Callable, Coroutine
 from dataclasses import dataclass
 from signal import Signals
+from typing import BinaryIO
 
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.last_words import last_words
-from pgsupervisor.errors import ClusterTimeoutError, InstallationError, PgSupervisorError
+from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
@@ -27,7 +28,7 @@ from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import Exited, Ready, Spawned, SpawnFailed
 from pgsupervisor.system.logfile import open_for_append, written_since
-from pgsupervisor.system.process import Process
+from pgsupervisor.system.process import Process, User, children
 from pgsupervisor.system.watch import Watcher
 
 _JITTER = 0.2
@@ -51,6 +52,7 @@ class _Running:
     port: int | None = None
     socket_directory: str | None = None
     standby: bool | None = None
+    told_to_stop: bool = False
     cancel_watch: Callable[[], None] = lambda: None
 
     @property
@@ -68,6 +70,7 @@ class HostedPostmaster:
         self._watcher = watcher
         self._installations = installations
         self._running: _Running | None = None
+        self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
         self._tasks: set[asyncio.Task[None]] = set()
         self.version: str | None = None
 
@@ -99,11 +102,11 @@ class HostedPostmaster:
         spec = self._spec
         try:
             running = await asyncio.to_thread(lambda: self._adopt(spec) or self._start(spec))
-        except _CannotStartError as error:
+        except PgSupervisorError as error:
+            # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
             self._post(SpawnFailed(str(error), hopeless=True, jitter=1.0))
-        except (OSError, PgSupervisorError) as error:
-            hopeless = isinstance(error, InstallationError)
-            self._post(SpawnFailed(str(error), hopeless=hopeless, jitter=_jitter()))
+        except OSError as error:
+            self._post(SpawnFailed(str(error), hopeless=False, jitter=_jitter()))
         else:
             self._hold(running)
 
@@ -111,8 +114,10 @@ class HostedPostmaster:
         """Send a signal to the postmaster; a SIGKILL reaches its backends too, which would outlive it."""
         if self._running is None:
             return
+        if number is not Signals.SIGHUP:
+            self._running.told_to_stop = True
         if number is Signals.SIGKILL:
-            self._in_background(asyncio.to_thread(_kill, self._running.cluster))
+            _kill(self._running.process)
         else:
             self._running.process.signal(number)
 
@@ -135,6 +140,11 @@ class HostedPostmaster:
         """Start a server, after the checks that give a reason in words."""
         installation, cluster = self._look_up(spec)
         if spec.init and not os.path.lexists(spec.data_directory):
+            if spec.data_directory in self._seen:
+                raise _CannotStartError(
+                    f"{spec.data_directory} was there and is gone: bring it back (is its disk mounted?), or make a new "
+                    "cluster there with initdb"
+                )
             cluster.init()
             installation, cluster = self._look_up(spec)
         problems = preflight.problems(
@@ -146,7 +156,7 @@ class HostedPostmaster:
         )
         if problems:
             raise _CannotStartError("; ".join(problems))
-        with open_for_append(spec.logfile, cluster.run_as) as log:
+        with _open_log(spec.logfile, cluster.run_as) as log:
             offset = os.fstat(log.fileno()).st_size
             cluster.start(log, spec.server_settings, environment=spec.environment, detach=True)
         child = cluster.daemon_process
@@ -162,6 +172,8 @@ class HostedPostmaster:
     def _verdict(self, running: _Running) -> Exited:
         """Say how a server ended: by its exit status, what pg_control says, and what it wrote last."""
         status = None if running.child is None else running.child.wait()
+        if running.told_to_stop:
+            return Exited(_ending(status), clean=False, hopeless=False, jitter=_jitter())
         spec, run_as = running.spec, running.cluster.run_as
         clean = not status and _shut_down(running)
         words = last_words(written_since(spec.logfile, running.log_offset))
@@ -181,6 +193,7 @@ class HostedPostmaster:
 
     def _hold(self, running: _Running) -> None:
         self._running = running
+        self._seen.add(running.spec.data_directory)
         loop = asyncio.get_running_loop()
         loop.add_reader(running.process, self._ended, running)
         self._post(Spawned(running.process.pid))
@@ -230,11 +243,23 @@ class HostedPostmaster:
         task.add_done_callback(self._tasks.discard)
 
 
-def _kill(cluster: Cluster) -> None:
-    """Kill a server with all its processes, and see them gone: one that lived on would keep the next from starting."""
-    cluster.kill()
-    with contextlib.suppress(ClusterTimeoutError):  # it is in the kernel's hands now, and the keeper's deadline tells
-        cluster.wait_until_stopped()
+def _open_log(path: str, owner: User | None) -> BinaryIO:
+    try:
+        return open_for_append(path, owner)
+    except OSError as error:
+        why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else error.strerror
+        raise _CannotStartError(
+            f"cannot write the log {path}: {why}; mend that, or choose another `logfile`"
+        ) from error
+
+
+def _kill(server: Process) -> None:
+    """Kill a server with all its processes: one that lived on would keep the next server from starting."""
+    family = [server, *children(server)]
+    for process in family:
+        process.signal(Signals.SIGKILL)
+    for child in family[1:]:
+        child.close()
 
 
 def _shut_down(running: _Running) -> bool:

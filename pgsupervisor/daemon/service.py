@@ -80,6 +80,7 @@ class Service:
         new = await asyncio.to_thread(load, self.inventory_path)
         if dry_run:
             return self._supervisor.plan(new), []
+        _make_log_directory(new)
         plan, outcomes = await self._supervisor.update(new, report)
         self._log.info("inventory applied", changes=[f"{each.action} {each.name}" for each in plan])
         return plan, outcomes
@@ -122,12 +123,16 @@ async def serve(inventory: Inventory, log: FilteringBoundLogger, ready: Callable
     """
     daemon = inventory.daemon
     with Endpoint(daemon.socket, daemon.socket_mode, _group(daemon.admin_group)) as endpoint:
-        try:
-            os.makedirs(daemon.log_directory, mode=0o755, exist_ok=True)
-        except OSError as error:
-            why = f"cannot make {daemon.log_directory}: {error.strerror}"
-            raise InventoryError(inventory.path, "daemon.log_directory", why) from error
+        _make_log_directory(inventory)
         await Service(inventory, log).run(endpoint, ready)
+
+
+def _make_log_directory(inventory: Inventory) -> None:
+    path = inventory.daemon.log_directory
+    try:
+        os.makedirs(path, mode=0o755, exist_ok=True)
+    except OSError as error:
+        raise InventoryError(inventory.path, "daemon.log_directory", f"cannot make {path}: {error.strerror}") from error
 
 
 def _group(name: str | None) -> int | None:

@@ -9,9 +9,9 @@ beside the socket (PostgreSQL's src/backend/libpq/pqcomm.c and src/backend/utils
 from __future__ import annotations
 
 import contextlib
-import csv
 import errno
 import os
+import re
 import socket
 from pathlib import Path
 
@@ -25,10 +25,14 @@ LONGEST_SOCKET_PATH = 107
 """Bytes that the path of a Unix socket can have, the NUL after it not counted (unix(7), sun_path)."""
 
 
+_ITEM = re.compile(r'\s*(?:"([^"]*)"\s*|([^,]*))(?:,|\Z)')
+"""An item of a list setting: in double quotes, or up to the next comma."""
+
+
 def split_list(value: str) -> list[str]:
     """Return the items of a setting such as listen_addresses: separated by commas, and perhaps in double quotes."""
-    items = next(csv.reader([value], skipinitialspace=True), [])
-    return [item.strip() for item in items if item.strip()]
+    items = ((found[1] or found[2] or "").strip() for found in _ITEM.finditer(value))
+    return [item for item in items if item]
 
 
 def socket_path(directory: str, port: int) -> str:
@@ -46,8 +50,8 @@ def tcp_problems(addresses: list[str], port: int) -> list[str]:
             found = socket.getaddrinfo(
                 None if address == "*" else address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
             )
-        except socket.gaierror as error:
-            unusable.append(f"{address}: {error.strerror}")
+        except (socket.gaierror, UnicodeError) as error:  # the latter for what no host can be named
+            unusable.append(f"{address}: {error.strerror if isinstance(error, OSError) else 'no host name'}")
             continue
         for family, kind, protocol, _, place in found:
             try:

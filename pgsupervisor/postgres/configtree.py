@@ -10,7 +10,9 @@ such a file must be able to read it, so here what is wrong is noted and the read
 
 from __future__ import annotations
 
+import errno
 import os
+import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from pathlib import Path
@@ -180,7 +182,11 @@ class _Reader:
 
 
 def _content(path: str) -> bytes:
-    return Path(path).read_bytes()
+    """Read a file; what is none, such as a FIFO that nobody writes into, must not keep us waiting."""
+    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise OSError(errno.EINVAL, "Not a regular file", path)
+        return file.read()
 
 
 def _configuration_files(directory: str) -> list[str]:

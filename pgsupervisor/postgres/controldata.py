@@ -8,11 +8,15 @@ immediate one, which leaves a crash recovery to the next start. The control file
 from __future__ import annotations
 
 import os
+import subprocess
 
 from pgsupervisor.errors import ClusterError
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.process import User, run
+
+_PATIENCE = 10.0
+"""Seconds that pg_controldata may take to read one file."""
 
 _CLEAN = ("shut down", "shut down in recovery")
 
@@ -23,9 +27,11 @@ def controldata(installation: Installation, data_directory: str, run_as: User | 
     Raises ClusterError if there is no control file that it could read, and InstallationError without the program.
     """
     asked = command.controldata_command(installation.require("pg_controldata"), data_directory)
-    finished = run(
-        asked, environment=command.environment(os.environ, run_as=run_as, extra={"LC_ALL": "C"}), run_as=run_as
-    )
+    environment = command.environment(os.environ, run_as=run_as, extra={"LC_ALL": "C"})
+    try:
+        finished = run(asked, environment=environment, run_as=run_as, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired as error:
+        raise ClusterError(f"{asked[0]} did not answer within {_PATIENCE:.0f} s", {"command": asked}) from error
     if finished.returncode != 0:
         raise ClusterError(
             finished.stderr.strip() or f"{asked[0]} ended with status {finished.returncode}",

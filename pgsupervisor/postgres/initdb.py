@@ -8,6 +8,7 @@ pipe: it is never in a file, an argument list or an environment.
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import subprocess
 from collections.abc import Iterator
@@ -103,23 +104,33 @@ def _password_pipe(password: str | None, run_as: User | None) -> Iterator[int]:
 
 @contextlib.contextmanager
 def _untouched_on_failure(path: Path, run_as: User | None) -> Iterator[None]:
-    """Let initdb make the directory, and have it afterwards as it was before if that fails.
+    """Let initdb make the cluster in an empty directory, and have it afterwards as it was before if that fails.
 
-    For another user, the empty directory is made here: its parent is often not that user's to write.
+    The directory is made here, since its parent is often not the other user's to write, and it is locked: of two who
+    make a cluster in it at the same time, the one who fails must not remove what the other has made. Root gives his
+    empty directory to the other user, who could not use it otherwise.
     """
-    existed = path.is_dir()
-    try:
-        if existed and any(path.iterdir()):
-            raise ClusterInitializationError(f"{path} is not empty: choose another directory, or remove what is in it")
-        if not existed and run_as is not None:
-            path.mkdir(mode=0o700, parents=True)
-            os.chown(path, run_as.uid, run_as.gid)
-    except OSError as error:
-        raise ClusterInitializationError(f"cannot use {path} for a cluster: {error.strerror}") from error
-    with contextlib.ExitStack() as on_failure:
-        on_failure.callback(_undo, path, existed=existed)
-        yield
-        on_failure.pop_all()
+    with contextlib.ExitStack() as held:
+        try:
+            existed = path.is_dir()
+            path.mkdir(mode=0o700, parents=True, exist_ok=True)
+            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+            held.callback(os.close, descriptor)
+            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+            if any(path.iterdir()):
+                raise ClusterInitializationError(
+                    f"{path} is not empty: choose another directory, or remove what is in it"
+                )
+            if run_as is not None and os.fstat(descriptor).st_uid == os.geteuid():
+                os.fchown(descriptor, run_as.uid, run_as.gid)
+        except BlockingIOError as error:
+            raise ClusterInitializationError(f"somebody else is making a cluster in {path}") from error
+        except OSError as error:
+            raise ClusterInitializationError(f"cannot use {path} for a cluster: {error.strerror}") from error
+        with contextlib.ExitStack() as on_failure:
+            on_failure.callback(_undo, path, existed=existed)
+            yield
+            on_failure.pop_all()
 
 
 def _undo(path: Path, *, existed: bool) -> None:

@@ -19,6 +19,7 @@ import re
 import shutil
 import subprocess
 from collections.abc import Mapping
+from functools import cached_property
 from pathlib import Path
 from typing import ClassVar, Literal, Self
 
@@ -245,9 +246,15 @@ class Installation:
         options = self.configure_options
         if options or self.postgres is None:
             return any(options.get(name, "no") != "no" for name in ("with_openssl", "with_ssl"))
-        # -C must come first, or root may not ask (main.c). An empty configuration needs no data directory.
-        asked = (self.postgres, "-C", "ssl_library", "-D", self.bindir, "--config_file=/dev/null")
-        return _output(*asked).strip() != ""
+        return _default(self.postgres, self.bindir, "ssl_library") != ""
+
+    @cached_property
+    def default_socket_directories(self) -> str:
+        """What `unix_socket_directories` is when nobody sets it: /tmp, or the packager's choice. Asked once.
+
+        Raises InstallationError if the server does not answer.
+        """
+        return _default(self.require("postgres"), self.bindir, "unix_socket_directories")
 
     @property
     def paths(self) -> dict[str, str | None]:
@@ -295,6 +302,14 @@ class Installation:
 
     def __hash__(self) -> int:
         return hash((self._path("bindir"), self.version))
+
+
+def _default(postgres: str, bindir: str, setting: str) -> str:
+    """Ask a server program for a setting's default.
+
+    -C must come first, or root may not ask (main.c). An empty configuration needs no data directory.
+    """
+    return _output(postgres, "-C", setting, "-D", bindir, "--config_file=/dev/null").strip()
 
 
 def _ask_pg_config(path: StrPath) -> dict[str, str]:

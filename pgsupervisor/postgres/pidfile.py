@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -41,6 +40,9 @@ Status = Literal["starting", "ready", "standby", "stopping"]
 _STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
 
 _PID = re.compile(r"-?[1-9][0-9]{0,8}", re.ASCII)
+
+_PROGRAMS = {"postgres", "postmaster", "edb-postgres", ".postgres-wrapped"}
+"""What the server's program is called, by PostgreSQL and by packagers (EDB, Nix)."""
 
 _START_TOLERANCE = 3
 """Seconds between a process's start and the time that it writes in line 3, at most (pg_ctl allows as much)."""
@@ -117,8 +119,7 @@ def postmaster(data_directory: str) -> Process | None:
     Raises PermissionError as `read` does.
     """
     written = read(data_directory)
-    # PostgreSQL too takes a number that is its own or its parent's for a leftover (CreateLockFile in miscinit.c).
-    if written is None or written.pid < 0 or written.pid in (os.getpid(), os.getppid()):
+    if written is None or written.pid < 0:
         return None
     held = hold(written.pid)
     if held is None:
@@ -175,6 +176,5 @@ def ignoring(leftover: PidFile | None) -> dict[str, str]:
 
 
 def _runs_postgres(executable: str) -> bool:
-    """Tell whether a program is the server. Packagers wrap and rename it: .postgres-wrapped, edb-postgres."""
-    program = Path(executable).name
-    return "postgres" in program or "postmaster" in program
+    """Tell whether a program is the server."""
+    return Path(executable).name in _PROGRAMS

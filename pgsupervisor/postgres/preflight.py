@@ -8,6 +8,7 @@ needs PostgreSQL's own judgement, its configuration, is asked of it (`configurat
 from __future__ import annotations
 
 import os
+import subprocess
 from pathlib import Path
 
 from pgsupervisor.errors import ConfigurationError
@@ -18,6 +19,11 @@ from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import User, run
+
+_PATIENCE = 10.0
+"""Seconds that PostgreSQL may take to judge a configuration; as a rule it takes ten milliseconds."""
+
+_PORTS = range(1, 65536)
 
 _FORBIDDEN_MODE = 0o027
 """Mode bits that a data directory must not have: 0700 and 0750 pass (PG_MODE_MASK_GROUP in file_perm.h)."""
@@ -87,7 +93,10 @@ def configuration_problem(
         settings={**(settings or {}), **plain},
     )
     environment = command.environment(os.environ, run_as=run_as, extra={"LC_ALL": "C"})
-    finished = run(asked, environment=environment, run_as=run_as)
+    try:
+        finished = run(asked, environment=environment, run_as=run_as, timeout=_PATIENCE)
+    except subprocess.TimeoutExpired:
+        return f"{asked[0]} did not judge the configuration within {_PATIENCE:.0f} s; are its files readable?"
     if finished.returncode == 0:
         return None
     said = [_without_severity(line) for line in finished.stderr.splitlines() if line.strip()]
@@ -158,22 +167,17 @@ def _configured_problems(
     chosen = {name: value for name, value in configured.items() if value is not None} | given
     found = []
     elsewhere = chosen.get("data_directory")
-    if elsewhere is not None and Path(elsewhere).resolve() != Path(data_directory).resolve():
+    if (
+        elsewhere is not None
+        and Path(elsewhere).is_absolute()
+        and Path(elsewhere).resolve() != Path(data_directory).resolve()
+    ):
         found.append(
             f"the configuration sets data_directory to {elsewhere}, so the server would run there and not on "
             f"{data_directory}; make both the same"
         )
     if "unix_socket_directories" not in chosen:
-        # Its default is the builder's choice: /tmp, or /var/run/postgresql with Debian.
-        asked = command.setting_command(
-            installation.require("postgres"),
-            data_directory,
-            "unix_socket_directories",
-            config_file=config_file,
-            settings=settings,
-        )
-        finished = run(asked, environment=command.environment(os.environ, run_as=run_as), run_as=run_as)
-        chosen["unix_socket_directories"] = finished.stdout.strip() if finished.returncode == 0 else ""
+        chosen["unix_socket_directories"] = installation.default_socket_directories
     return found + _address_problems(data_directory, chosen, run_as)
 
 
@@ -181,6 +185,8 @@ def _address_problems(data_directory: str, chosen: Settings, run_as: User | None
     try:
         port = int(chosen.get("port", "5432"), base=0)
     except ValueError:
+        port = 0
+    if port not in _PORTS:
         return []  # for PostgreSQL itself to judge: see configuration_problem
     server = pidfile.postmaster(data_directory)
     if server is not None:
@@ -189,7 +195,11 @@ def _address_problems(data_directory: str, chosen: Settings, run_as: User | None
             if written is not None and written.port == port:
                 return []
     addresses = split_list(chosen.get("listen_addresses", "localhost"))
-    directories = split_list(chosen["unix_socket_directories"])
+    # The server works in its data directory, and so do relative paths.
+    directories = [
+        directory if directory.startswith("@") else os.path.join(data_directory, directory)
+        for directory in split_list(chosen["unix_socket_directories"])
+    ]
     return tcp_problems(addresses, port) + unix_problems(directories, port, run_as)
 
 

@@ -203,6 +203,10 @@ class Server:
     def _send(self, server: Process, number: signal.Signals) -> None:
         if number != signal.SIGHUP:
             self._expected = False
+        if number == signal.SIGINT and not server.catches(number):
+            # A server inherits that SIGINT is ignored, as in a background job of a shell, until it sets its handlers.
+            # Before that it has touched nothing, and may be ended in any way.
+            number = signal.SIGTERM
         try:
             server.signal(number)
         except PermissionError as error:
@@ -226,12 +230,13 @@ class Server:
         server = self.postmaster()
         if server is None:
             return
-        with server:
-            killed = children(server)
-            self._killed += killed
-            self._send(server, signal.SIGKILL)
-            for process in killed:
-                process.signal(signal.SIGKILL)
+        # The server is held on to as well: while the kernel takes a large one apart it is not to be found any more,
+        # but its shared memory and its lock file are.
+        killed = [server, *children(server)]
+        self._killed += killed
+        self._send(server, signal.SIGKILL)
+        for process in killed[1:]:
+            process.signal(signal.SIGKILL)
 
     def reload(self) -> None:
         """Tell the server to read its configuration files again; do not wait for it."""
@@ -294,13 +299,18 @@ class Server:
     ) -> None:
         """Stop the server once all clients have left (`stop`), start it (`start`) and wait until it is ready.
 
-        A server that does not run is just started. `timeout` is for stopping and for starting each.
+        A server that does not run is just started. `timeout` is for stopping and for starting each. When clients do
+        not leave in time, their connections are ended (`shutdown`): a smart shutdown cannot be called off, and a
+        server that was left in it would let nobody in until the last of them is gone.
 
-        Raises what `wait_until_stopped`, `start` and `wait_until_started` raise. When clients do not leave in time,
-        the server goes on shutting down and lets no new ones in: `shutdown` ends their connections.
+        Raises what `wait_until_stopped`, `start` and `wait_until_started` raise.
         """
         self.stop()
-        self.wait_until_stopped(timeout)
+        try:
+            self.wait_until_stopped(timeout)
+        except ClusterTimeoutError:
+            self.shutdown()
+            self.wait_until_stopped(timeout)
         self.start(logfile, settings)
         self.wait_until_started(timeout)
 
@@ -311,22 +321,28 @@ class Server:
         """Return why the server has ended, as far as it can be told from outside."""
         child = self.daemon_process
         returncode = None if child is None else child.poll()
-        reasons = preflight.problems(
-            self.installation,
-            self.data_directory,
-            run_as=self.run_as,
-            config_file=self.config_file,
-            settings=self._given,
-        ) or [
-            preflight.configuration_problem(
+        other = self.pid()
+        reasons = [] if other is None else [f"a server that somebody else started, with pid {other}, runs on it"]
+        reasons = (
+            reasons
+            or preflight.problems(
                 self.installation,
                 self.data_directory,
                 run_as=self.run_as,
                 config_file=self.config_file,
                 settings=self._given,
             )
-            or "its log tells why; give it a logfile if it has none"
-        ]
+            or [
+                preflight.configuration_problem(
+                    self.installation,
+                    self.data_directory,
+                    run_as=self.run_as,
+                    config_file=self.config_file,
+                    settings=self._given,
+                )
+                or "its log tells why; give it a logfile if it has none"
+            ]
+        )
         status = "" if returncode is None else f" with status {returncode}"
         return ClusterStartupError(
             f"the server of {self.data_directory} ended{status} before it was ready: {'; '.join(reasons)}",

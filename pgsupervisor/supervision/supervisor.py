@@ -17,9 +17,9 @@ from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake, Post, Postmaster
-from pgsupervisor.supervision.life import Event, Life, Order, Restart, Start, Stop
+from pgsupervisor.supervision.life import Event, Life, Order, Start, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
-from pgsupervisor.supervision.plan import Change, Plan, diff
+from pgsupervisor.supervision.plan import Action, Plan, diff
 
 ALL = "all"
 """The name that means every cluster."""
@@ -184,17 +184,18 @@ class Supervisor:
             changes = self.plan(new)
             self._gate.resize(new.daemon.start_concurrency - self.inventory.daemon.start_concurrency)
             self.inventory = new
-            outcomes = await self._remove(
-                [self._kept[each.name] for each in changes if each.action == "remove"], report
-            )
-            again = [self._change(each, new.clusters[each.name]) for each in changes if each.action == "change"]
-            added = await self._add(new.clusters[each.name] for each in changes if each.action == "add")
+            outcomes = await self._remove([self._kept[name] for name in _names(changes, "remove")], report)
+            # All that must go down is down before anything comes up: a port or a data directory may change hands.
+            again = [self._kept[each.name] for each in changes if each.effect == "restart"]
+            again = [kept for kept in again if kept.life.want_up]
+            await self.give(again, Stop(), report)
+            for name in _names(changes, "change"):
+                self._change(self._kept[name], new.clusters[name])
+            added = await self._add(new.clusters[name] for name in _names(changes, "add"))
             self._kept = {name: self._kept[name] for name in new.clusters if name in self._kept}
         # What waits for servers that recover does not keep the next update waiting; what the end stops, stays down.
         if not self._ending:
-            restarts = self.give([kept for kept in again if kept is not None], Restart(), report)
-            for some in await asyncio.gather(restarts, self.give(added, Start(), report)):
-                outcomes += some
+            outcomes += await self.give([*again, *added], Start(), report)
         return changes, outcomes
 
     async def _add(self, specs: Iterable[ClusterSpec]) -> list[Kept]:
@@ -221,14 +222,12 @@ class Supervisor:
         for listener in self._listeners:
             listener.add(name)
 
-    def _change(self, change: Change, spec: ClusterSpec) -> Kept | None:
-        """Go by a new spec; return the cluster if its server has to be restarted for it."""
-        kept = self._kept[change.name]
+    def _change(self, kept: Kept, spec: ClusterSpec) -> None:
+        """Go by a new spec from now on."""
         kept.spec = spec
         kept.keeper.policy = spec
         kept.keeper.priority = spec.priority
         kept.postmaster.renew(spec)
-        return kept if change.effect == "restart" and kept.life.want_up else None
 
     async def _remove(self, removed: list[Kept], report: Report) -> list[Outcome]:
         outcomes = await self.give(removed, Stop(), report)
@@ -246,6 +245,10 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _names(changes: Plan, action: Action) -> list[str]:
+    return [each.name for each in changes if each.action == action]
 
 
 def _nobody(_name: str, _life: Life) -> None:

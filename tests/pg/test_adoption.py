@@ -60,6 +60,27 @@ def test_a_server_that_nobody_wanted_is_adopted_too(site: Site) -> None:
     assert site.cluster("shop").running() is False
 
 
+def test_a_server_started_by_hand_meanwhile(site: Site) -> None:
+    """A start of what somebody has started meanwhile takes that server over."""
+    site.add("shop", autostart=False)
+    site.start()
+    pid = start_by_hand(site, "shop")
+    finished = site.pgsupctl("start", "shop")
+    assert (finished.returncode, site.pid("shop")) == (0, pid)
+    site.order("Stop", "shop")
+
+
+def test_an_adopted_server_without_its_pid_file(site: Site) -> None:
+    """A kill reaches the server that is held, also when postmaster.pid is gone."""
+    data_directory = site.add("shop")
+    start_by_hand(site, "shop")
+    site.run()
+    (data_directory / "postmaster.pid").unlink()
+    with held(site.pid("shop")) as postmaster:
+        site.order("Kill", "shop")
+        assert ends(postmaster)
+
+
 def test_a_daemon_that_leaves(site: Site) -> None:
     """With on_exit = leave the servers, and their clients, never notice that a daemon went and another came."""
     site.daemon_keys["on_exit"] = "leave"

@@ -193,14 +193,25 @@ def test_restart(cluster: Cluster) -> None:
 
 
 def test_restart_with_a_client(cluster: Cluster) -> None:
-    """A restart waits for clients; when they do not leave, the server is told to be shutting down."""
+    """A restart waits for clients; when they do not leave in time, it is not left half done: they are disconnected."""
     cluster.start()
     cluster.wait_until_started()
     pid = cluster.pid()
     with client(cluster):
-        with pytest.raises(ClusterTimeoutError, match=r"shutdown\(\)"):
-            cluster.restart(timeout=0.2)
-        assert cluster.pid() == pid
+        cluster.restart(timeout=2)
+        assert (cluster.ready_for_connections(), cluster.pid() == pid) == (True, False)
+    cluster.shutdown()
+    cluster.wait_until_stopped()
+
+
+def test_a_stop_with_a_client(cluster: Cluster) -> None:
+    """A stop waits for clients; when they do not leave in time, the error says what to do."""
+    cluster.start()
+    cluster.wait_until_started()
+    with client(cluster):
+        cluster.stop()
+        with pytest.raises(ClusterTimeoutError, match=r"shutdown\(\) ends their connections"):
+            cluster.wait_until_stopped(timeout=0.2)
         cluster.shutdown()
         cluster.wait_until_stopped()
 

@@ -103,6 +103,19 @@ def test_start_right_after_kill(cluster: Cluster) -> None:
         cluster.wait_until_started()
 
 
+def test_kill_by_another_object(cluster: Cluster) -> None:
+    """Whoever waits after a kill waits until the postmaster is gone, though it is not to be found while it dies."""
+    cluster.start(settings={"shared_buffers": "256MB"})
+    cluster.wait_until_started()
+    server = cluster.postmaster()
+    assert server is not None
+    other = Cluster(cluster.installation, cluster.data_directory)
+    with server:
+        other.kill()
+        other.wait_until_stopped()
+        assert not server.alive()
+
+
 def test_the_default_configuration(cluster: Cluster) -> None:
     """A postgresql.conf that says nothing, or has the port in an include, is no obstacle."""
     data = Path(cluster.data_directory)

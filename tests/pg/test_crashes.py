@@ -38,8 +38,10 @@ def test_a_killed_postmaster_comes_back(site: Site, installation: Installation) 
 
 
 def test_restart_never(site: Site) -> None:
-    """With restart = never a crashed server stays down, and status says what happened to it."""
+    """With restart = never a crashed server stays down; status says what happened to it, not what happened before."""
     site.add("shop", restart="never")
+    site.logfile("shop").parent.mkdir()
+    site.logfile("shop").write_text("FATAL:  what an earlier server died of\n")
     site.run()
     by_hand(site, "shop", signal.SIGKILL)
     record = site.wait_for_state("shop", "FATAL")
@@ -200,6 +202,29 @@ def test_init_makes_the_cluster(site: Site, installation: Installation) -> None:
     cluster = site.cluster("fresh")
     owner = SERVER_USER.uid if SERVER_USER is not None else os.geteuid()
     assert (os.stat(cluster.data_directory).st_uid, cluster.running()) == (owner, True)
+
+
+def test_init_does_not_replace_what_was_lost(site: Site) -> None:
+    """A data directory that disappears, as with its disk, does not become an empty cluster that takes its place."""
+    data_directory = site.add("shop", init=True)
+    site.run()
+    data_directory.rename(data_directory.with_name("lost"))
+    site.order("Stop", "shop", mode="immediate")
+    assert site.pgsupctl("start", "shop").returncode == 1
+    assert "was there and is gone" in str(site.status("shop")["reason"])
+    assert not data_directory.exists()
+
+
+def test_a_log_that_cannot_be_written(site: Site) -> None:
+    """A log file that cannot be written is told in words, at once."""
+    site.add("shop", logfile=str(site.directory / "missing" / "shop.log"))
+    site.start()
+    record = site.wait_for_state("shop", "FATAL")
+    assert (str(record["reason"]), record["restarts"]) == (
+        f"cannot write the log {site.directory}/missing/shop.log: No such file or directory; "
+        "mend that, or choose another `logfile`",
+        0,
+    )
 
 
 def test_without_init_nothing_is_made(site: Site) -> None:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import os
 import signal
+import subprocess
 
 from daemons import Site, ends, held
-from servers import client, sql
+from servers import client, psql_arguments
 
-from pgsupervisor.postgres import Installation
+from pgsupervisor.postgres import Installation, command
 from pgsupervisor.postgres.controldata import clean_shutdown
 
 
@@ -103,12 +105,15 @@ def test_a_harder_stop_overtakes(site: Site) -> None:
 
 
 def test_kill_takes_the_backends_along(site: Site) -> None:
-    """A kill ends the backends too: one that lived on would keep the shared memory, and no server could start."""
+    """A kill ends a busy backend too: it would live on and keep the shared memory, and no server could start."""
     site.add("shop")
     site.run()
     cluster = site.cluster("shop")
-    with client(cluster):
-        backend = int(sql(cluster, "select min(pid) from pg_stat_activity where application_name = 'psql'"))
+    busy = "do $$ begin raise notice '%', pg_backend_pid(); loop end loop; end $$"
+    psql = psql_arguments(cluster, "-c", busy)
+    with subprocess.Popen(psql, env=command.environment(os.environ), stderr=subprocess.PIPE, text=True) as connected:
+        assert connected.stderr is not None
+        backend = int(connected.stderr.readline().rpartition(" ")[2])
         with held(site.pid("shop")) as postmaster, held(backend) as orphan:
             site.order("Kill", "shop")
             assert [ends(postmaster), ends(orphan)] == [True, True]

@@ -6,6 +6,7 @@ import os
 import pwd
 import shutil
 import subprocess
+import threading
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -141,6 +142,28 @@ def test_a_directory_with_something_in_it(fresh: Cluster) -> None:
     with pytest.raises(ClusterInitializationError, match="is not empty"):
         fresh.init()
     assert [entry.name for entry in path.iterdir()] == ["precious"]
+
+
+def test_two_at_once(installation: Installation, short_directory: Path, server_user: User | None) -> None:
+    """Of two who make a cluster in one directory, one is told so, and what the other makes stays."""
+    outcomes: list[ClusterInitializationError | None] = []
+
+    def make() -> None:
+        try:
+            new_cluster(installation, short_directory / "data", server_user).init(extra_arguments=QUICK)
+            outcomes.append(None)
+        except ClusterInitializationError as error:
+            outcomes.append(error)
+
+    makers = [threading.Thread(target=make) for _ in range(2)]
+    for maker in makers:
+        maker.start()
+    for maker in makers:
+        maker.join()
+    assert [outcome is None for outcome in outcomes].count(True) == 1, outcomes
+    cluster = new_cluster(installation, short_directory / "data", server_user)
+    assert cluster.initialized()
+    assert run([installation.require("pg_controldata"), cluster.data_directory], environment=os.environ).returncode == 0
 
 
 def test_timeout(fresh: Cluster, short_directory: Path) -> None:

@@ -10,8 +10,6 @@ from pathlib import Path
 
 from daemons import Site
 
-from pgsupervisor import paths
-
 
 def test_a_second_daemon_is_refused(site: Site) -> None:
     """A second daemon ends with the first one's pid in its message, and touches no server."""
@@ -78,8 +76,3 @@ def test_a_log_directory_that_cannot_be_made(site: Site) -> None:
     site.daemon_keys["log_directory"] = str(site.directory / "file" / "log")
     status, said = site.launch().wait()
     assert (status, said.count("\n"), "log_directory" in said, os.path.exists(site.socket)) == (1, 1, True, False), said
-
-
-def test_default_places_are_the_same_for_daemon_and_client() -> None:
-    """Daemon and client look for the socket at the same place."""
-    assert paths.default_paths(0, {}).socket == "/run/pgsupervisor/control"

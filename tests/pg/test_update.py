@@ -6,7 +6,7 @@ import signal
 
 import pytest
 from daemons import Site
-from servers import sql
+from servers import client, sql
 
 
 def test_sighup_applies_what_changed(site: Site) -> None:
@@ -88,3 +88,26 @@ def test_a_cluster_comes_back_under_another_name(site: Site) -> None:
     finished = site.pgsupctl("update")
     assert finished.stdout.splitlines() == ["remove  old", "add     new", "old: STOPPED", "new: RUNNING"]
     assert site.states() == {"new": "RUNNING"}
+
+
+def test_data_directories_change_places(site: Site) -> None:
+    """Where clusters take each other's place, all that must go down is down before anything comes up."""
+    shop, blog = site.add("shop", stop_mode="smart", stop_timeout=1.5), site.add("blog")
+    site.run()
+    with client(site.cluster("shop")):
+        site.clusters["shop"]["data_directory"], site.clusters["blog"]["data_directory"] = str(blog), str(shop)
+        site.write()
+        assert site.pgsupctl("update").returncode == 0
+    assert site.states() == {"shop": "RUNNING", "blog": "RUNNING"}
+    assert (site.status("shop")["port"], site.cluster("shop").data_directory) == (6000, str(blog))
+    assert sql(site.cluster("shop"), "show data_directory") == str(blog)
+
+
+def test_another_log_directory(site: Site) -> None:
+    """A new log_directory is made, and the servers' logs go there."""
+    site.add("shop")
+    site.run()
+    site.daemon_keys["log_directory"] = str(site.directory / "elsewhere")
+    site.write()
+    assert site.pgsupctl("update").returncode == 0
+    assert "ready to accept connections" in (site.directory / "elsewhere" / "shop.log").read_text()

@@ -1,7 +1,8 @@
 """Every error that pgsupervisor raises on purpose.
 
 Each one is a mistake of the user's or a fact of the machine, told in words that say what to do next, and
-carries its facts as attributes. Anything else that is raised is a mistake of ours, and shows its traceback::
+carries its facts as attributes. Besides, the library raises Python's own errors where they say it all (ValueError and
+TypeError for an argument, OSError for a file)::
 
     PgSupervisorError
     ├── InstallationError              no PostgreSQL there, or none that fits
@@ -68,7 +69,7 @@ class InitDBError(ClusterInitializationError):
 
 
 class ClusterStartupError(ClusterError):
-    """The server ended before it was ready; `details` has `command` and `returncode`."""
+    """The server could not be started, or ended before it was ready; then `details` has `command` and `returncode`."""
 
 
 class ClusterNotRunningError(ClusterError):

@@ -13,9 +13,7 @@ from fakes import FakeHost, FakePostmaster, inventory, spec
 
 from pgsupervisor.control.server import ControlServer
 from pgsupervisor.inventory import ClusterSpec, Inventory
-from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.plan import Plan
-from pgsupervisor.supervision.supervisor import Report, Supervisor
+from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
 LIMIT = 30.0
@@ -80,10 +78,10 @@ class Door:
     def _mistake(self, where: str, error: Exception) -> None:
         self.mistakes.append((where, error))
 
-    async def update(self, report: Report, *, dry_run: bool) -> tuple[Plan, list[Outcome]]:
+    async def update(self, report: Report, *, dry_run: bool) -> Updated:
         """Change nothing."""
         del report, dry_run
-        return (), []
+        return Updated((), ())
 
     def end(self, *, leave: bool | None) -> None:
         """Begin to end."""

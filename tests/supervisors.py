@@ -42,8 +42,8 @@ class World:
 
     async def update(self, *specs: ClusterSpec, start_concurrency: int = 4) -> list[Outcome]:
         """Go by a new inventory."""
-        _, outcomes = await self.supervisor.update(inventory(*specs, start_concurrency=start_concurrency), self.report)
-        return outcomes
+        updated = await self.supervisor.update(inventory(*specs, start_concurrency=start_concurrency), self.report)
+        return list(updated.outcomes)
 
 
 def supervised(

@@ -22,21 +22,22 @@ def test_update_does_what_the_plan_says() -> None:
         world.host.forget()
         before = {kept.spec.name: kept.life for kept in world.kept()}
         new = inventory(same, spec("new"), spec("policy", stop_timeout=1.0, priority=3), spec("moved", port=2))
-        assert world.supervisor.plan(new) == (
+        assert world.supervisor.plan(new).plan == (
             Change("gone", "remove"),
             Change("moved", "change", "restart", ("port",)),
             Change("policy", "change", "nothing", ("priority", "stop_timeout")),
             Change("new", "add"),
         )
         assert world.host.history == []
-        plan, outcomes = await world.supervisor.update(new, world.report)
-        assert plan == (
+        updated = await world.supervisor.update(new, world.report)
+        assert updated.plan == (
             Change("gone", "remove"),
             Change("moved", "change", "restart", ("port",)),
             Change("policy", "change", "nothing", ("priority", "stop_timeout")),
             Change("new", "add"),
         )
-        assert outcomes == [done("gone", State.STOPPED), done("moved", State.RUNNING), done("new", State.RUNNING)]
+        ended = (done("gone", State.STOPPED), done("moved", State.RUNNING), done("new", State.RUNNING))
+        assert (updated.outcomes, updated.daemon) == (ended, ())
         made = world.host.made
         assert made["same"].calls == []
         assert made["gone"].calls == ["SIGINT", "release"]

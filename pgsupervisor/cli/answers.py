@@ -62,6 +62,8 @@ class Ordered(TypedDict, total=False):
     progress: Progress | None
     changes: list[Change] | None
     outcomes: list[Outcome] | None
+    daemon: list[str] | None
+    later: list[str] | None
 
 
 class Text(TypedDict):

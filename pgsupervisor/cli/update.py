@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from argparse import Namespace
+from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pgsupervisor.cli.progress import exit_status, last_answer, outcome_lines
@@ -23,9 +24,10 @@ def run(arguments: Namespace, screen: Screen) -> int:
         print(json.dumps(answer))
         return exit_status(answer)
     changes = answer.get("changes") or []
-    for line in [*map(_line, changes), *outcome_lines(answer, screen)]:
+    keys, later = answer.get("daemon") or [], answer.get("later") or []
+    for line in [*map(_line, changes), *_daemon_lines(keys, later), *outcome_lines(answer, screen)]:
         print(line)
-    if not changes:
+    if not changes and not keys:
         print("Nothing changes.")
     elif arguments.dry_run:
         print("Nothing was done yet.")
@@ -37,3 +39,10 @@ def _line(change: Change) -> str:
     words = (change["action"].ljust(6), change["name"], ", ".join(change["keys"]))
     effect = "  (restart)" if change["effect"] == "restart" else ""
     return escape("  ".join(filter(None, words)) + effect)
+
+
+def _daemon_lines(keys: Sequence[str], later: Sequence[str]) -> list[str]:
+    """Return the keys of [daemon] that differ as lines: those that count now, and those that do not yet."""
+    now = [key for key in keys if key not in later]
+    lines = [f"[daemon] {', '.join(now)}"] if now else []
+    return lines + ([f"[daemon] {', '.join(later)}  (when pgsupervisord is started again)"] if later else [])

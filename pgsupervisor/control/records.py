@@ -7,8 +7,8 @@ from typing import TypedDict
 
 from pgsupervisor.supervision.life import Life
 from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.plan import Change
-from pgsupervisor.supervision.supervisor import Kept
+from pgsupervisor.supervision.plan import LATER_KEYS, Change
+from pgsupervisor.supervision.supervisor import Kept, Updated
 
 
 class ClusterRecord(TypedDict):
@@ -60,6 +60,16 @@ def progress(name: str, life: Life) -> dict[str, str]:
 def outcome(each: Outcome) -> dict[str, str | bool]:
     """Return the type Outcome of the interface."""
     return {"name": each.name, "ok": each.ok, "state": each.state, "message": each.message}
+
+
+def updated(each: Updated) -> dict[str, object]:
+    """Return the answer of Update."""
+    return {
+        "changes": [change(one) for one in each.plan],
+        "outcomes": [outcome(one) for one in each.outcomes],
+        "daemon": list(each.daemon),
+        "later": [key for key in each.daemon if key in LATER_KEYS],
+    }
 
 
 def change(each: Change) -> dict[str, str | list[str]]:

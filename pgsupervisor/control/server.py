@@ -20,9 +20,7 @@ from pgsupervisor.control.logs import follow_log, read_log
 from pgsupervisor.control.protocol import Parameters, Reply
 from pgsupervisor.errors import InventoryError, NoSuchClusterError
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
-from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.plan import Plan
-from pgsupervisor.supervision.supervisor import ALL, Report, Supervisor
+from pgsupervisor.supervision.supervisor import ALL, Report, Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
 MAX_CONNECTIONS: Final = 64
@@ -54,7 +52,7 @@ class Daemon(Protocol):
     def ending(self) -> bool:
         """Whether the daemon is on its way out."""
 
-    async def update(self, report: Report, *, dry_run: bool) -> tuple[Plan, list[Outcome]]:
+    async def update(self, report: Report, *, dry_run: bool) -> Updated:
         """Read the inventory again, and apply it unless `dry_run`.
 
         Raises InventoryError.
@@ -225,11 +223,7 @@ class ControlServer:
 
     async def _update(self, call: Call) -> Parameters:
         dry_run = bool(parameters.read(call.request.parameters, parameters.Dry).dry_run)
-        changes, outcomes = await self._daemon.update(_report_to(call), dry_run=dry_run)
-        return {
-            "changes": [records.change(each) for each in changes],
-            "outcomes": [records.outcome(each) for each in outcomes],
-        }
+        return records.updated(await self._daemon.update(_report_to(call), dry_run=dry_run))
 
     async def _get_log(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Log)

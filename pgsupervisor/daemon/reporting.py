@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 import sys
 from collections.abc import Mapping
 from typing import TextIO, cast
@@ -15,8 +16,10 @@ from pgsupervisor.inventory.spec import LogFormat
 from pgsupervisor.supervision.life import Event, Life, State
 
 
-def logger(log_format: LogFormat, stream: TextIO = sys.stderr) -> FilteringBoundLogger:
-    """Return the daemon's log on `stream`: lines for people on a terminal, JSON otherwise, or as `log_format` says."""
+def logger(log_format: LogFormat) -> FilteringBoundLogger:
+    """Return the daemon's log on standard error: lines for people on a terminal, JSON otherwise, or as told."""
+    # Python has None for a standard error that was closed before it started.
+    stream: TextIO = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as we live
     console = log_format == "console" or (log_format == "auto" and stream.isatty())
     shared: list[Processor] = [
         structlog.processors.add_log_level,

@@ -24,9 +24,7 @@ from pgsupervisor.errors import InventoryError
 from pgsupervisor.inventory import load
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.plan import Plan
-from pgsupervisor.supervision.supervisor import Report, Supervisor
+from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
 
@@ -72,18 +70,19 @@ class Service:
         self._leave = on_exit == "leave" if leave is None else leave
         self._end.set()
 
-    async def update(self, report: Report, *, dry_run: bool) -> tuple[Plan, list[Outcome]]:
+    async def update(self, report: Report, *, dry_run: bool) -> Updated:
         """Read the inventory again, and apply it unless `dry_run`.
 
         Raises InventoryError; nothing is changed then.
         """
         new = await asyncio.to_thread(load, self.inventory_path)
         if dry_run:
-            return self._supervisor.plan(new), []
+            return self._supervisor.plan(new)
         _make_log_directory(new)
-        plan, outcomes = await self._supervisor.update(new, report)
-        self._log.info("inventory applied", changes=[f"{each.action} {each.name}" for each in plan])
-        return plan, outcomes
+        updated = await self._supervisor.update(new, report)
+        changes = [f"{each.action} {each.name}" for each in updated.plan]
+        self._log.info("inventory applied", changes=changes, daemon=updated.daemon)
+        return updated
 
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
         return HostedPostmaster(spec, post, self._watcher, self._installations)

@@ -138,7 +138,6 @@ def cluster_spec(
     table = convert({**defaults.given, **own.given}, ClusterTable, own.place)
 
     def at(key: str) -> Place:
-        """Return the place where the value of a key was written."""
         return (own if key in own.given or key not in defaults.given else defaults).place / key
 
     if not table.stop_timeout:

@@ -16,6 +16,7 @@ import contextlib
 import os
 import signal
 import subprocess
+import threading
 import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
@@ -57,7 +58,8 @@ class Server:
         self._given: dict[str, str] = {}  # the settings of the last start
         self._leftover: PidFile | None = None  # the postmaster.pid that the last start found
         self._expected = False  # started, not yet seen ready, and not told to stop
-        self._killed: list[Process] = []  # children of a server that was killed
+        self._killed: list[Process] = []  # a server that was killed, and its children
+        self._starting = threading.Lock()  # threads that start one object's server at once start one server
 
     def __repr__(self) -> str:
         return f"<{type(self).__name__} {self.data_directory!r} of {self.installation!r}>"
@@ -160,38 +162,37 @@ class Server:
         Raises ClusterStartupError if there is no data directory, or one of another version than the installation's,
         or if the server's program cannot be run.
         """
-        # In this order: a server that starts in between is not the one whose lock is ignored below.
-        leftover = pidfile.read(self.data_directory)
-        if self.running():
-            return
-        wrong = preflight.version_problem(self.installation, self.data_directory)
-        if wrong is not None:
-            raise ClusterStartupError(wrong)
+        with self._starting:
+            # In this order: a server that starts in between is not the one whose lock is ignored below.
+            leftover = pidfile.read(self.data_directory)
+            if self.running():
+                return
+            wrong = preflight.version_problem(self.installation, self.data_directory)
+            if wrong is not None:
+                raise ClusterStartupError(wrong)
+            self._given = {name: str(value) for name, value in dict(settings or {}).items()}
+            extra = {**pidfile.ignoring(leftover), **(environment or {})}
+            with open(os.devnull, "wb") if logfile is None else contextlib.nullcontext(logfile) as output:
+                self.daemon_process = self._spawn(output.fileno(), extra)
+            self._leftover = leftover
+            self._expected = True
+            if not detach:
+                _at_exit[self] = os.getpid()
+
+    def _spawn(self, output: int, extra: Mapping[str, str]) -> subprocess.Popen[bytes]:
         if self.daemon_path is None:
             raise ClusterStartupError(f"{self.installation.version} has no postgres; choose another installation")
-        self._given = {name: str(value) for name, value in dict(settings or {}).items()}
         arguments = command.postgres_command(
             self.daemon_path, self.data_directory, config_file=self.config_file, settings=self._given
         )
         run_as = self.run_as
-        extra = {**pidfile.ignoring(leftover), **(environment or {})}
-        with open(os.devnull, "wb") if logfile is None else contextlib.nullcontext(logfile) as output:
-            try:
-                self.daemon_process = spawn(
-                    arguments,
-                    environment=command.environment(os.environ, run_as=run_as, extra=extra),
-                    output=output.fileno(),
-                    run_as=run_as,
-                )
-            except PermissionError as error:
-                who = "" if run_as is None else f" as the user {run_as.name}"
-                raise ClusterStartupError(
-                    f"cannot run {self.daemon_path}{who}: {error.strerror}", {"command": arguments}
-                ) from error
-        self._leftover = leftover
-        self._expected = True
-        if not detach:
-            _at_exit[self] = os.getpid()
+        environment = command.environment(os.environ, run_as=run_as, extra=extra)
+        try:
+            return spawn(arguments, environment=environment, output=output, run_as=run_as)
+        except PermissionError as error:
+            who = "" if run_as is None else f" as the user {run_as.name}"
+            why = f"cannot run {self.daemon_path}{who}: {error.strerror}"
+            raise ClusterStartupError(why, {"command": arguments}) from error
 
     def send(self, number: signal.Signals) -> None:
         """Send the server a signal, such as SIGQUIT for an immediate shutdown; if there is none, do nothing."""

@@ -34,6 +34,10 @@ RESTART_KEYS = frozenset(
 """The keys of a cluster that a running server takes only by a restart; the others are the supervisor's alone."""
 
 
+LATER_KEYS = frozenset({"socket", "socket_mode", "log_format"})
+"""The keys of [daemon] that count only when the daemon is started again; an update takes up the others."""
+
+
 @dataclass(frozen=True, slots=True)
 class Change:
     """What happens to the cluster `name`.
@@ -50,6 +54,12 @@ class Change:
 
 Plan = tuple[Change, ...]
 """The changes in the order in which to make them: removes (which free ports), changes, adds; each by name."""
+
+
+def daemon_keys(old: Inventory, new: Inventory) -> tuple[str, ...]:
+    """Return the keys of [daemon] that differ, in the order of the inventory."""
+    before, after = old.daemon, new.daemon
+    return tuple(field.name for field in fields(before) if getattr(before, field.name) != getattr(after, field.name))
 
 
 def diff(old: Inventory, new: Inventory) -> Plan:

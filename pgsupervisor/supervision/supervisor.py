@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
 from typing import Protocol, Self, TypeAlias
@@ -19,7 +19,7 @@ from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake, Post, Postmaster
 from pgsupervisor.supervision.life import Event, Life, Order, Start, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
-from pgsupervisor.supervision.plan import Action, Plan, diff
+from pgsupervisor.supervision.plan import Action, Plan, daemon_keys, diff
 
 ALL = "all"
 """The name that means every cluster."""
@@ -66,6 +66,15 @@ class Kept:
         return self.keeper.life
 
 
+@dataclass(frozen=True, slots=True)
+class Updated:
+    """What an update changes: clusters, keys of [daemon], and, once it is applied, what came of the clusters."""
+
+    plan: Plan
+    daemon: tuple[str, ...]
+    outcomes: tuple[Outcome, ...] = ()
+
+
 class Changes:
     """The names of the clusters that changed, for one listener; it hears of each once, however late it listens."""
 
@@ -106,7 +115,7 @@ class Supervisor:
         self._kept: dict[str, Kept] = {}
         self._listeners: set[Changes] = set()
         self._updating = asyncio.Lock()
-        self._updates: set[asyncio.Task[tuple[Plan, list[Outcome]]]] = set()
+        self._updates: set[asyncio.Task[Updated]] = set()
         self._ending = False
 
     async def begin(self) -> None:
@@ -140,11 +149,11 @@ class Supervisor:
         """Listen to which clusters change, from now on."""
         return Changes(self._listeners)
 
-    def plan(self, new: Inventory) -> Plan:
+    def plan(self, new: Inventory) -> Updated:
         """Return what `update` would do."""
-        return diff(self.inventory, new)
+        return Updated(diff(self.inventory, new), daemon_keys(self.inventory, new))
 
-    async def update(self, new: Inventory, report: Report) -> tuple[Plan, list[Outcome]]:
+    async def update(self, new: Inventory, report: Report) -> Updated:
         """Apply a new inventory and wait until that is done; to be cancelled ends the wait, not the update.
 
         A cluster that did not change is not touched.
@@ -179,9 +188,10 @@ class Supervisor:
                 return Outcome(name, ok=False, state=moment.life.state, message="no longer supervised")
             moment = following
 
-    async def _update(self, new: Inventory, report: Report) -> tuple[Plan, list[Outcome]]:
+    async def _update(self, new: Inventory, report: Report) -> Updated:
         async with self._updating:
-            changes = self.plan(new)
+            planned = self.plan(new)
+            changes = planned.plan
             self._gate.resize(new.daemon.start_concurrency - self.inventory.daemon.start_concurrency)
             self.inventory = new
             outcomes = await self._remove([self._kept[name] for name in _names(changes, "remove")], report)
@@ -196,7 +206,7 @@ class Supervisor:
         # What waits for servers that recover does not keep the next update waiting; what the end stops, stays down.
         if not self._ending:
             outcomes += await self.give([*again, *added], Start(), report)
-        return changes, outcomes
+        return replace(planned, outcomes=tuple(outcomes))
 
     async def _add(self, specs: Iterable[ClusterSpec]) -> list[Kept]:
         """Take clusters into care, and return those that shall be started, in their order."""

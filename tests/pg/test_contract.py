@@ -7,6 +7,7 @@ import os
 import signal
 import subprocess
 import time
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import pytest
@@ -288,3 +289,17 @@ except PermissionError as error:
             cluster.data_directory,
         )
     assert "ask as root or as the directory's owner" in nobody.stdout, nobody.stderr
+
+
+def test_threads_that_start_at_once(cluster: Cluster) -> None:
+    """Threads that start one object's server at the same time start one server, and all of them see it ready."""
+    with ThreadPoolExecutor(3) as threads:
+
+        def up(_: int) -> int | None:
+            cluster.start()
+            cluster.wait_until_started()
+            return cluster.pid()
+
+        assert len(set(threads.map(up, range(3)))) == 1
+    cluster.shutdown()
+    cluster.wait_until_stopped()

@@ -111,3 +111,18 @@ def test_another_log_directory(site: Site) -> None:
     site.write()
     assert site.pgsupctl("update").returncode == 0
     assert "ready to accept connections" in (site.directory / "elsewhere" / "shop.log").read_text()
+
+
+def test_keys_of_the_daemon(site: Site) -> None:
+    """An update says which keys of [daemon] it takes up, and which count only when the daemon is started again."""
+    site.add("shop")
+    site.run()
+    pid = site.pid("shop")
+    site.daemon_keys |= {"start_concurrency": 1, "log_format": "json"}
+    site.write()
+    for arguments in (["update", "--dry-run"], ["update"]):
+        assert site.pgsupctl(*arguments).stdout.splitlines()[:2] == [
+            "[daemon] start_concurrency",
+            "[daemon] log_format  (when pgsupervisord is started again)",
+        ]
+    assert (site.pgsupctl("update").stdout, site.pid("shop")) == ("Nothing changes.\n", pid)

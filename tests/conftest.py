@@ -8,7 +8,7 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
-from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, make_directory
+from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, make_directory, remove_directory
 
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
@@ -38,7 +38,7 @@ def short_directory() -> Iterator[Path]:
     """A short directory under /tmp that the server's user owns, removed afterwards."""
     path = make_directory()
     yield path
-    shutil.rmtree(path)
+    remove_directory(path)
 
 
 @pytest.fixture(scope="session")

@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import json
 import os
-import shutil
 import signal
 import subprocess
 import sys
@@ -19,7 +18,7 @@ from pathlib import Path
 from typing import TypeAlias, cast
 
 import psutil
-from machine import INSTALLATIONS, SERVER_USER, NewDataDirectory, make_directory
+from machine import INSTALLATIONS, SERVER_USER, NewDataDirectory, make_directory, remove_directory
 
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import ControlError
@@ -247,7 +246,7 @@ class Site:
                 with process:
                     process.signal(number)
                     process.wait(LIMIT / 4)
-        shutil.rmtree(self.directory)
+        remove_directory(self.directory)
 
 
 _PGSUPCTL = "import sys; from pgsupervisor.cli.main import main; sys.exit(main())"

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import tempfile
 from collections.abc import Callable
 from pathlib import Path
@@ -11,8 +12,10 @@ from typing import TypeAlias
 
 from pgsupervisor.daemon import staging
 from pgsupervisor.errors import InstallationError
+from pgsupervisor.postgres import pidfile
 from pgsupervisor.postgres.discovery import discover
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.system.process import run
 
 SERVER_USER = staging.server_user()
 """Whom servers run as; None is the user who runs the tests."""
@@ -43,3 +46,16 @@ def make_directory() -> Path:
     if SERVER_USER is not None:
         os.chown(path, SERVER_USER.uid, SERVER_USER.gid)
     return path
+
+
+def remove_directory(path: Path) -> None:
+    """Remove a directory in which no server works any more, and the shared memory of those that were killed there.
+
+    A server's next start would give that memory back, but there is no next start.
+    """
+    for file in path.glob("*/postmaster.pid"):
+        written = pidfile.read(str(file.parent))
+        if written is not None and written.shared_memory is not None:
+            # It fails where another server has cleared up already.
+            run(["ipcrm", "-m", str(written.shared_memory[1])], environment=os.environ)
+    shutil.rmtree(path)

@@ -51,12 +51,15 @@ def test_init(fresh: Cluster, tmp_path: Path) -> None:
     assert "Success. You can now start the database server" in (tmp_path / "log").read_text()
     assert Path(fresh.data_directory).stat().st_mode & 0o777 == 0o700
     fresh.settings.update({"listen_addresses": "", "unix_socket_directories": str(Path(fresh.data_directory).parent)})
-    question = "select current_user, rolsuper, getdatabaseencoding() from pg_roles where rolname = current_user"
+    question = (
+        "select current_user, rolsuper, getdatabaseencoding(), datcollate from pg_roles, pg_database "
+        "where rolname = current_user and datname = current_database()"
+    )
     with fresh:
         arguments = [*psql_arguments(fresh, "-U", "alice", "-c", question)]
         environment = command.environment(os.environ, extra={"PGPASSWORD": "sécret 'quoted'"})
         told = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=True)
-        assert told.stdout == "alice|t|UTF8\n"
+        assert told.stdout == "alice|t|UTF8|C\n"
         environment["PGPASSWORD"] = "wrong"
         refused = subprocess.run(arguments, env=environment, capture_output=True, text=True, check=False)
         assert "password authentication failed" in refused.stderr

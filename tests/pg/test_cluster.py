@@ -45,6 +45,12 @@ def test_initialized(cluster: Cluster) -> None:
     assert not cluster.initialized()
 
 
+def test_initialized_without_base(cluster: Cluster) -> None:
+    """A configuration file alone is no cluster."""
+    Path(cluster.data_directory, "base").rename(Path(cluster.data_directory, "elsewhere"))
+    assert not cluster.initialized()
+
+
 def test_a_life(cluster: Cluster) -> None:
     """A server is started, is ready, is shut down and is gone, and each is told as it is."""
     cluster.start()

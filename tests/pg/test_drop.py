@@ -83,6 +83,7 @@ def test_a_server_that_does_not_stop(cluster: Cluster, short_directory: Path) ->
     with held:
         held.signal(signal.SIGSTOP)
         cluster.drop(timeout=0.1)
+        assert not held.alive()
     assert list(short_directory.iterdir()) == []
 
 

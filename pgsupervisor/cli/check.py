@@ -43,16 +43,7 @@ def _problems(spec: ClusterSpec) -> list[str]:
             if run_as is None and os.geteuid() == 0:
                 return [f"initdb refuses to run as root; name the `user` that {spec.data_directory} shall belong to"]
             return []
-        found = preflight.problems(
-            installation,
-            spec.data_directory,
-            run_as=run_as,
-            config_file=spec.config_file,
-            settings=spec.server_settings,
-        )
-        if found:
-            return found
-        refused = preflight.configuration_problem(
+        return preflight.reasons(
             installation,
             spec.data_directory,
             run_as=run_as,
@@ -61,4 +52,3 @@ def _problems(spec: ClusterSpec) -> list[str]:
         )
     except (PgSupervisorError, OSError) as error:
         return [str(error)]
-    return [] if refused is None else [refused]

@@ -12,7 +12,7 @@ import errno
 import os
 import random
 import subprocess
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable
 from dataclasses import dataclass
 from signal import Signals
 from typing import BinaryIO
@@ -223,7 +223,9 @@ class HostedPostmaster:
     def _ended(self, running: _Running) -> None:
         self._let_go(running)
         self._running = None
-        self._in_background(self._post_mortem(running))
+        task = asyncio.create_task(self._post_mortem(running))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
 
     async def _post_mortem(self, running: _Running) -> None:
         try:
@@ -236,11 +238,6 @@ class HostedPostmaster:
         asyncio.get_running_loop().remove_reader(running.process)
         running.cancel_watch()
         running.process.close()
-
-    def _in_background(self, work: Coroutine[None, None, None]) -> None:
-        task = asyncio.create_task(work)
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
 
 
 def _open_log(path: str, owner: User | None) -> BinaryIO:

@@ -24,7 +24,7 @@ from pgsupervisor.errors import (
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.discovery import discover
-from pgsupervisor.postgres.installation import Installation, pg_config_dictionary
+from pgsupervisor.postgres.installation import Installation, default_pg_config, pg_config_dictionary
 
 __all__ = [
     "Cluster",
@@ -38,6 +38,7 @@ __all__ = [
     "InitDBError",
     "Installation",
     "InstallationError",
+    "default_pg_config",
     "discover",
     "pg_config_dictionary",
 ]

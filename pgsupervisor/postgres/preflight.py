@@ -57,6 +57,24 @@ def problems(
         return [*found, f"the configuration cannot be read: {error}"]
 
 
+def reasons(
+    installation: Installation,
+    data_directory: str,
+    *,
+    run_as: User | None,
+    config_file: str | None = None,
+    settings: Settings | None = None,
+) -> list[str]:
+    """Return `problems`, and where there are none PostgreSQL's own judgement of its configuration; empty if fine."""
+    found = problems(installation, data_directory, run_as=run_as, config_file=config_file, settings=settings)
+    if found:
+        return found
+    refused = configuration_problem(
+        installation, data_directory, run_as=run_as, config_file=config_file, settings=settings
+    )
+    return [] if refused is None else [refused]
+
+
 def version_problem(installation: Installation, data_directory: str) -> str | None:
     """Return why an installation cannot run a data directory: there is none, or it is another version's."""
     try:

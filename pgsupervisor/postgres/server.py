@@ -324,26 +324,14 @@ class Server:
         returncode = None if child is None else child.poll()
         other = self.pid()
         reasons = [] if other is None else [f"a server that somebody else started, with pid {other}, runs on it"]
-        reasons = (
-            reasons
-            or preflight.problems(
-                self.installation,
-                self.data_directory,
-                run_as=self.run_as,
-                config_file=self.config_file,
-                settings=self._given,
-            )
-            or [
-                preflight.configuration_problem(
-                    self.installation,
-                    self.data_directory,
-                    run_as=self.run_as,
-                    config_file=self.config_file,
-                    settings=self._given,
-                )
-                or "its log tells why; give it a logfile if it has none"
-            ]
+        reasons = reasons or preflight.reasons(
+            self.installation,
+            self.data_directory,
+            run_as=self.run_as,
+            config_file=self.config_file,
+            settings=self._given,
         )
+        reasons = reasons or ["its log tells why; give it a logfile if it has none"]
         status = "" if returncode is None else f" with status {returncode}"
         return ClusterStartupError(
             f"the server of {self.data_directory} ended{status} before it was ready: {'; '.join(reasons)}",

@@ -1,55 +1,36 @@
 """Watched directories: "something happened to this name in there", told in the event loop.
 
 Directories are watched, never files: a file that is replaced by a rename, as editors do, would take its watch
-away with it. The kernel's inotify does the work, through watchdog: one inotify instance and, while nothing
-happens, no wake-up. Where the kernel refuses (fs.inotify.max_user_watches is used up, the filesystem has no
-events), the directory is looked at every second instead; that is worse, but a server that is never seen to become
-ready would be worse still.
+away with it. All names of a directory share one watch, and all directories one inotify instance and its one thread,
+which sleeps while nothing happens. Where inotify is refused (fs.inotify.max_user_watches is used up) or would keep
+silent about other machines' changes (NFS), the directory is looked at every second instead; that is worse, but a
+server that is never seen to become ready would be worse still.
+
+A watch belongs to a path. When its directory is removed or moved away, all that listen are told, and another
+directory that has the path by then is watched in its place; if there is none, the watch is at its end, and whoever
+is told watches anew when the path is back. That it is back, its parent tells (see `trail`).
 """
 
 from __future__ import annotations
 
 import asyncio
 import errno
-import logging
 import os
 from collections.abc import Callable
+from dataclasses import dataclass
 from functools import partial
 from typing import TypeAlias
 
-from watchdog.events import (
-    DirDeletedEvent,
-    FileClosedEvent,
-    FileCreatedEvent,
-    FileDeletedEvent,
-    FileModifiedEvent,
-    FileMovedEvent,
-    FileSystemEvent,
-    FileSystemEventHandler,
-)
-from watchdog.observers import Observer
-from watchdog.observers.api import BaseObserver
-from watchdog.observers.polling import PollingObserver
+from pgsupervisor.system.happenings import End, Inotify, Polling, What
+from pgsupervisor.system.remote import remote_filesystem
 
-# To end a watch while one of its events is on the way is no error, but watchdog says so (InotifyEmitter.queue_events).
-logging.getLogger("watchdog.observers.inotify").setLevel(logging.CRITICAL)
-
-_POLLING_INTERVAL = 1.0
-"""Seconds between two looks at a directory that the kernel does not watch for us."""
-
-_REFUSALS = {errno.ENOSPC, errno.EMFILE, errno.ENOSYS, errno.EOPNOTSUPP}
+_REFUSALS = {
+    errno.ENOSPC: "inotify has no watch left: raise fs.inotify.max_user_watches",
+    errno.EMFILE: "inotify has no instance left: raise fs.inotify.max_user_instances, or the limit of open files",
+    errno.ENOSYS: "this kernel has no inotify",
+    errno.EOPNOTSUPP: "this filesystem has no inotify",
+}
 """What inotify_init(2) and inotify_add_watch(2) answer when none is left, or none can be had there."""
-
-_CHANGES: list[type[FileSystemEvent]] = [
-    FileCreatedEvent,
-    FileModifiedEvent,
-    FileClosedEvent,
-    FileMovedEvent,
-    FileDeletedEvent,
-    DirDeletedEvent,
-]
-"""What counts as a change. Opening and reading do not: a server's own reading must not look like an edit."""
-
 
 Changed: TypeAlias = Callable[[], None]
 """Called in the event loop after something happened to a name; several changes may be told as one."""
@@ -58,97 +39,156 @@ Changed: TypeAlias = Callable[[], None]
 class Watcher:
     """Watches names in directories, for one event loop and from within it.
 
-    `inotify` makes watchdog's observer; a test may bring one that refuses.
+    `refused` is called with a directory and the reason when that directory begins to be polled. `inotify` makes the
+    inotify instance, and `remote` names the filesystem of an st_dev if other machines can change it unseen; a test may
+    bring its own.
     """
 
-    def __init__(self, loop: asyncio.AbstractEventLoop, inotify: Callable[[], BaseObserver] = Observer) -> None:
+    def __init__(
+        self,
+        loop: asyncio.AbstractEventLoop,
+        refused: Callable[[str, str], None] = lambda _directory, _why: None,
+        *,
+        inotify: Callable[[], Inotify] = Inotify,
+        remote: Callable[[int], str | None] = remote_filesystem,
+    ) -> None:
         self._loop = loop
-        self._polling: BaseObserver = PollingObserver(timeout=_POLLING_INTERVAL)
+        self._refused = refused
+        self._remote = remote
         self._directories: dict[str, _Directory] = {}
+        self._polling = Polling()
+        self._no_inotify: str | None = None
+        self._inotify: Inotify | None = None
         try:
             self._inotify = inotify()
+            self._inotify.start()
         except OSError as error:
-            if error.errno not in _REFUSALS:
-                raise
-            self._inotify = self._polling
-        self._inotify.start()
+            self._no_inotify = _refusal(error)
 
-    def watch(self, directory: str, name: str, changed: Changed) -> Changed:
-        """Have `changed` called whenever `name` in `directory` is made, written, renamed or removed.
+    def watch(self, directory: str, name: str | None, changed: Changed, *, contents: bool = True) -> Changed:
+        """Have `changed` called whenever `name` in `directory` is made, written, renamed, removed or given attributes.
 
-        Returns what ends that; after it was called, nothing is told any more. Raises OSError if there is no such
-        directory, or it may not be looked at.
+        A `name` of None is any name. Without `contents`, writing to a file that is there is not told (and a busy file
+        wakes nobody, unless another asked for it). Reading never is. Returns what ends that; after it was called,
+        nothing is told any more. Raises OSError if there is no such directory, or it may not be read.
         """
         path = os.path.realpath(directory)
         watched = self._directories.get(path)
+        if watched is not None and watched.identity != _identity(path):
+            self._follow(watched)
+            self._loop.call_soon(self._tell, watched, What.EVERYTHING, "")
+            watched = self._directories.get(path)
         if watched is None:
-            watched = _Directory(self._loop, path, self._lost)
-            watched.unschedule = self._schedule(watched)
+            watched = _Directory(path)
+            self._begin(watched, contents=contents)
             self._directories[path] = watched
-        told = watched.names.setdefault(name, [])
-        told.append(changed)
+        elif contents and not watched.contents:
+            end_narrower = watched.end
+            self._begin(watched, contents=True)
+            end_narrower()
+        listener = _Listener(name, contents, changed)
+        watched.listeners += (listener,)
+        return partial(self._cancel, watched, listener)
 
-        def cancel() -> None:
-            told.remove(changed)
-            if not any(watched.names.values()):
-                watched.unschedule()
-                if self._directories.get(path) is watched:
-                    del self._directories[path]
-
-        return cancel
+    def polling(self, directory: str) -> str | None:
+        """Return why a directory is polled; None if it is not, or not watched at all."""
+        watched = self._directories.get(os.path.realpath(directory))
+        return None if watched is None else watched.polled
 
     def close(self) -> None:
         """End all watches and threads."""
-        for observer in {self._inotify, self._polling}:
-            if observer.is_alive():
-                observer.stop()
-                observer.join()
+        for watched in self._directories.values():
+            watched.listeners = ()
+        self._directories.clear()
+        self._polling.close()
+        if self._inotify is not None:
+            self._inotify.stop()
+            self._inotify.join()
 
-    def _lost(self, directory: _Directory) -> None:
-        """Let go of a directory that was removed; if one is there again already, go on with that."""
-        directory.unschedule()
-        directory.unschedule = _nothing
+    def _cancel(self, watched: _Directory, listener: _Listener) -> None:
+        watched.listeners = tuple(each for each in watched.listeners if each is not listener)
+        if not watched.listeners and self._directories.get(watched.path) is watched:
+            del self._directories[watched.path]
+            watched.end()
+
+    def _begin(self, watched: _Directory, *, contents: bool) -> None:
+        """Watch the directory that has the path now; what went before is not ended."""
+        identity = _identity(watched.path)  # of before: should it be another's in a moment, that is noticed
+        hear = partial(self._hear, watched)
+        why = self._no_inotify or self._foreign(identity[0])
+        if self._inotify is not None and why is None:
+            try:
+                watched.end = self._inotify.watch(watched.path, hear, contents=contents)
+            except OSError as error:
+                why = _refusal(error)
+        if why is not None:
+            contents = True
+            watched.end = self._polling.watch(watched.path, hear)
+            if watched.polled != why:
+                self._refused(watched.path, why)
+        watched.identity, watched.contents, watched.polled = identity, contents, why
+
+    def _foreign(self, device: int) -> str | None:
+        kind = self._remote(device)
+        return None if kind is None else f"inotify does not see what other machines change on {kind}"
+
+    def _follow(self, watched: _Directory) -> None:
+        """Let go of a directory that is gone; if another has its path, go on with that."""
+        watched.end()
         try:
-            directory.unschedule = self._schedule(directory)
+            self._begin(watched, contents=watched.contents)
         except OSError:
-            del self._directories[directory.path]
+            del self._directories[watched.path]
 
-    def _schedule(self, directory: _Directory) -> Callable[[], None]:
-        try:
-            watch = self._inotify.schedule(directory, directory.path, event_filter=_CHANGES)
-        except OSError as error:
-            if error.errno not in _REFUSALS:
-                raise
-            if not self._polling.is_alive():
-                self._polling.start()
-            watch = self._polling.schedule(directory, directory.path, event_filter=_CHANGES)
-            return partial(self._polling.unschedule, watch)
-        return partial(self._inotify.unschedule, watch)
+    def _hear(self, watched: _Directory, what: What, name: str) -> None:
+        """Carry over into the loop what somebody wants to know; called in the thread of inotify or of polling."""
+        if any(listener.wants(what, name) for listener in watched.listeners):
+            self._loop.call_soon_threadsafe(self._tell, watched, what, name)
 
-
-class _Directory(FileSystemEventHandler):
-    """One watched directory, and whom to call for which name in it; calls `lost` when it was removed itself."""
-
-    def __init__(self, loop: asyncio.AbstractEventLoop, path: str, lost: Callable[[_Directory], None]) -> None:
-        self.path = path
-        self.names: dict[str, list[Changed]] = {}
-        self.unschedule: Callable[[], None] = _nothing
-        self._loop = loop
-        self._lost = lost
-
-    def on_any_event(self, event: FileSystemEvent) -> None:
-        """Carry an event over into the loop; called in a thread of watchdog's."""
-        self._loop.call_soon_threadsafe(self._tell, os.fsdecode(event.src_path), os.fsdecode(event.dest_path))
-
-    def _tell(self, *paths: str) -> None:
-        names = {os.path.basename(path) for path in paths}
-        if self.path in paths and any(self.names.values()):
-            self._lost(self)
-            names = set(self.names)
-        for name in names:
-            for changed in tuple(self.names.get(name, ())):
-                changed()
+    def _tell(self, watched: _Directory, what: What, name: str) -> None:
+        if what is What.GONE and self._directories.get(watched.path) is watched:
+            self._follow(watched)
+        for listener in watched.listeners:
+            if listener.wants(what, name) and listener in watched.listeners:
+                listener.changed()
 
 
-def _nothing() -> None:
-    """Do nothing."""
+@dataclass(frozen=True, slots=True, eq=False)
+class _Listener:
+    """Who wants to know of which name (None: of any), and whether of writes too."""
+
+    name: str | None
+    contents: bool
+    changed: Changed
+
+    def wants(self, what: What, name: str) -> bool:
+        """Tell whether this is news to the listener."""
+        if what is What.ENTRY or what is What.CONTENTS:
+            return self.name in {None, name} and (self.contents or what is What.ENTRY)
+        return True
+
+
+@dataclass(slots=True, eq=False)
+class _Directory:
+    """One watched directory; `listeners` is read by other threads, and therefore replaced, never changed."""
+
+    path: str
+    listeners: tuple[_Listener, ...] = ()
+    identity: tuple[int, int] = (0, 0)
+    contents: bool = False
+    polled: str | None = None
+    end: End = lambda: None
+
+
+def _identity(path: str) -> tuple[int, int]:
+    """Return the device and the inode that a path leads to."""
+    facts = os.stat(path)
+    return facts.st_dev, facts.st_ino
+
+
+def _refusal(error: OSError) -> str:
+    """Return why inotify is refused, or raise the error if it is another one."""
+    why = _REFUSALS.get(error.errno or 0)
+    if why is None:
+        raise error
+    return why

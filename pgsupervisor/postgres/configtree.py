@@ -23,7 +23,7 @@ from pgsupervisor.postgres.lexer import INCLUDES, Entry, LineError, parse
 
 _Read = TypeVar("_Read")
 
-_MAX_DEPTH = 10
+MAX_DEPTH = 10
 """How deep includes may be nested: CONF_FILE_MAX_DEPTH in src/include/utils/conffiles.h."""
 
 
@@ -61,28 +61,46 @@ class Configuration:
         return {assignment.name: assignment for assignment in (*self.main, *self.automatic)}
 
 
-def read(path: str, auto_file: str | None, content: bytes | None = None) -> Configuration:
+def content_of(path: str, limit: int = -1) -> bytes:
+    """Return the content of a file of up to `limit` bytes (-1: of any size).
+
+    Raises OSError: IsADirectoryError for a directory, EINVAL for what is no file either, EFBIG for one that is larger.
+    """
+    # What a path names is looked at before it is opened, since to open a FIFO may take for ever, and to open a device
+    # may do anything. The descriptor keeps it from being exchanged in between.
+    named = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        _check_file(os.fstat(named), limit)
+        with open(f"/proc/self/fd/{named}", "rb", opener=_open_at_once) as file:
+            return file.read(limit) or b""
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(named)
+
+
+def read(
+    path: str,
+    auto_file: str | None,
+    content: bytes | None = None,
+    *,
+    forgiving: bool = False,
+    content_of: Callable[[str], bytes] = content_of,
+) -> Configuration:
     """Read postgresql.conf at the absolute `path`, all that it includes, and then `auto_file`, which may be missing.
 
-    `content` is what postgresql.conf says, for whoever has read it already.
+    `content` is what postgresql.conf says, for whoever has read it already; `content_of` reads the other files.
 
     Raises FileNotFoundError if there is no `path`, and PermissionError where we may not read: to go on without
-    such a file would be to answer wrongly.
+    such a file would be to answer wrongly. A `forgiving` reading goes on, and notes that among the problems.
     """
-    if content is None:
-        content = _content(path)
-    reader = _Reader()
-    reader.read(path, content, ())
+    reader = _Reader(forgiving, content_of)
+    reader.begin(path, content)
     main = tuple(reader.assignments)
     reader.assignments.clear()
     if auto_file is not None:
-        reader.files[auto_file] = None
-        try:
-            automatic = _content(auto_file)
-        except FileNotFoundError:
-            pass
-        else:
-            reader.read(auto_file, automatic, ())
+        reader.begin(auto_file, required=False)
     return Configuration(
         main,
         tuple(reader.assignments),
@@ -98,6 +116,29 @@ def lines_of(content: bytes) -> list[bytes]:
     return [line + b"\n" for line in lines] + ([last] if last else [])
 
 
+def locate(name: str, including: str) -> str:
+    """Return the absolute path of what the file `including` calls `name`: relative to its directory.
+
+    As in the server (AbsoluteConfigLocation in conffiles.c), an absolute path stays as it is; else `..` is taken
+    away from the path as text, and the symbolic link that the including file may be is not followed.
+    """
+    return name if os.path.isabs(name) else os.path.normpath(Path(including).parent / name)
+
+
+def configuration_files(directory: str) -> list[str]:
+    """Return the absolute paths of what include_dir takes from a directory, in C order (GetConfFilesInDir, ibid.).
+
+    Raises OSError if the directory cannot be read.
+    """
+    with os.scandir(directory) as entries:
+        names = [
+            entry.name
+            for entry in entries
+            if entry.name.endswith(".conf") and not entry.name.startswith(".") and not entry.is_dir()
+        ]
+    return [os.path.normpath(Path(directory, name)) for name in sorted(names, key=os.fsencode)]
+
+
 @dataclass(frozen=True, slots=True)
 class _Include:
     """Where a directive stands: in the last file of `chain` (files that include each other), at `line`."""
@@ -106,22 +147,34 @@ class _Include:
     line: int
 
     def locate(self, name: str) -> str:
-        """Return the absolute path of what is included: relative to the directory of the including file.
-
-        As in the server (AbsoluteConfigLocation), `..` is taken away from the path as text, and the symbolic link
-        that the including file may be is not followed.
-        """
-        return os.path.normpath(Path(self.chain[-1]).parent / name)
+        """Return the absolute path of what is included."""
+        return locate(name, self.chain[-1])
 
 
 @dataclass(slots=True)
 class _Reader:
     """Reads files and what they include, and gathers what they say. The dictionaries are ordered sets."""
 
+    forgiving: bool
+    content_of: Callable[[str], bytes]
     assignments: list[Assignment] = field(default_factory=list)
     files: dict[str, None] = field(default_factory=dict)
     directories: dict[str, None] = field(default_factory=dict)
     problems: list[ConfigurationError] = field(default_factory=list)
+
+    def begin(self, path: str, content: bytes | None = None, *, required: bool = True) -> None:
+        """Read a file that no other includes; what is not `required` may be missing."""
+        self.files[path] = None
+        try:
+            content = self.content_of(path) if content is None else content
+        except OSError as error:
+            if not required and isinstance(error, FileNotFoundError):
+                return
+            if not self.forgiving:
+                raise
+            self.problems.append(ConfigurationError(path, 0, f"could not open it: {error.strerror}"))
+        else:
+            self.read(path, content, ())
 
     def read(self, path: str, content: bytes, chain: tuple[str, ...]) -> None:
         """Read one file; `chain` are the files that led here."""
@@ -153,27 +206,27 @@ class _Reader:
         if path in include.chain:
             self._problem(include, f'configuration file recursion in "{path}"')
             return
-        if len(include.chain) > _MAX_DEPTH:
+        if len(include.chain) > MAX_DEPTH:
             self._problem(include, f'could not open configuration file "{path}": maximum nesting depth exceeded')
             return
         self.files[path] = None
-        content = self._attempt(_content, path, include, required=required)
+        content = self._attempt(self.content_of, path, include, required=required)
         if content is not None:
             self.read(path, content, include.chain)
 
     def _directory(self, path: str, include: _Include) -> None:
         self.directories[path] = None
-        for name in self._attempt(_configuration_files, path, include, required=True) or ():
-            self._file(str(Path(path, name)), include, required=True)
+        for file in self._attempt(configuration_files, path, include, required=True) or ():
+            self._file(file, include, required=True)
 
     def _attempt(self, read: Callable[[str], _Read], path: str, include: _Include, *, required: bool) -> _Read | None:
         """Read what is included, or note that it cannot be read. What is not `required` may be missing."""
         try:
             return read(path)
-        except PermissionError:
-            raise
         except OSError as error:
-            if required or isinstance(error, IsADirectoryError):
+            if isinstance(error, PermissionError) and not self.forgiving:
+                raise
+            if required or isinstance(error, IsADirectoryError | PermissionError):
                 self._problem(include, f'could not open "{path}": {error.strerror}')
             return None
 
@@ -181,20 +234,15 @@ class _Reader:
         self.problems.append(ConfigurationError(include.chain[-1], include.line, why))
 
 
-def _content(path: str) -> bytes:
-    """Read a file; what is none, such as a FIFO that nobody writes into, must not keep us waiting."""
-    with open(os.open(path, os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC), "rb") as file:
-        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
-            raise OSError(errno.EINVAL, "Not a regular file", path)
-        return file.read()
+def _check_file(facts: os.stat_result, limit: int) -> None:
+    if stat.S_ISDIR(facts.st_mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(facts.st_mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+    if facts.st_size > limit >= 0:
+        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
 
 
-def _configuration_files(directory: str) -> list[str]:
-    """Return the names that include_dir takes from a directory, in C order (GetConfFilesInDir in conffiles.c)."""
-    with os.scandir(directory) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.name.endswith(".conf") and not entry.name.startswith(".") and not entry.is_dir()
-        ]
-    return sorted(names, key=os.fsencode)
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for whoever has a lease on it (fcntl(2)), or, in /proc, for news in it."""
+    return os.open(path, flags | os.O_NONBLOCK)

@@ -1,0 +1,128 @@
+r"""Which files pg_hba.conf and pg_ident.conf consist of.
+
+Who may log in, and as whom, can be spread over many files too, though by other rules than postgresql.conf
+(PostgreSQL manual, "The pg_hba.conf File"; src/backend/libpq/hba.c)::
+
+    host  all  alice,@admins  ::1/128  scram-sha-256    # the names in the file `admins`
+    host  all  @"the others"  ::1/128  scram-sha-256
+    host  all  "@bob"         ::1/128  scram-sha-256    # a user of that name, and no file
+    include            more_hba.conf                    # PostgreSQL 16 and newer
+    include_if_exists  later_hba.conf
+    include_dir        hba.d
+
+A line is a list of fields, a field is a list of tokens with commas between them, and a `\` at its end goes on with
+the next line (PostgreSQL 14 and newer). What the lines mean is for the server to say: here only files are followed.
+"""
+
+from __future__ import annotations
+
+import os
+import re
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field
+
+from pgsupervisor.postgres import configtree
+from pgsupervisor.postgres.configtree import configuration_files, lines_of, locate
+from pgsupervisor.postgres.lexer import INCLUDES
+
+_CONTINUED_SINCE = 14
+_INCLUDES_SINCE = 16
+
+# A comment, or a token and whether a comma follows at once. Quotes may begin anywhere in a token, need not end, and
+# have `""` for a quote (next_token in hba.c).
+_QUOTED = rb'"((?:[^"]|"")*+)(?:"|\Z)'
+_TOKEN = re.compile(rb'#.*|((?:[^ \t\r,"#]+|"(?:[^"]|"")*+(?:"|\Z))++)(,?)', re.DOTALL)
+_UNQUOTED = re.compile(_QUOTED, re.DOTALL)
+
+
+@dataclass(frozen=True, slots=True)
+class AuthFiles:
+    """The absolute paths of the files, in the order of reading and also those that do not exist, and of include_dir."""
+
+    files: tuple[str, ...]
+    directories: tuple[str, ...]
+
+
+def read(path: str, major: int, content_of: Callable[[str], bytes] = configtree.content_of) -> AuthFiles:
+    """Follow pg_hba.conf or pg_ident.conf at the absolute `path` as PostgreSQL `major` does.
+
+    `content_of` reads a file; where it raises OSError, the file is named and the reading goes on.
+    """
+    reader = _Reader(major, content_of)
+    reader.read(path, 0)
+    return AuthFiles(tuple(reader.files), tuple(reader.directories))
+
+
+@dataclass(slots=True)
+class _Reader:
+    """Follows files and gathers their names. The dictionaries are ordered sets."""
+
+    major: int
+    content_of: Callable[[str], bytes]
+    files: dict[str, None] = field(default_factory=dict)
+    directories: dict[str, None] = field(default_factory=dict)
+
+    def read(self, path: str, depth: int) -> None:
+        """Read a file, at most once: only its names are wanted, and the files may lead in a circle."""
+        if path in self.files or depth > configtree.MAX_DEPTH:
+            return
+        self.files[path] = None
+        try:
+            content = self.content_of(path)
+        except OSError:
+            return
+        for line in _lines(content, continued=self.major >= _CONTINUED_SINCE):
+            self._line(line, path, depth)
+
+    def _line(self, line: bytes, path: str, depth: int) -> None:
+        fields: list[bytes] = []
+        within = False
+        for spelled, comma in _tokens(line):
+            token = _unquote(spelled)
+            if spelled.startswith(b"@") and len(token) > 1:
+                self.read(locate(os.fsdecode(token[1:]), path), depth + 1)
+                token = b""
+            if not within:
+                fields.append(token)
+            within = comma
+        if self.major >= _INCLUDES_SINCE and len(fields) == 2 and fields[1].strip(b" \t\r"):  # noqa: PLR2004
+            self._include(os.fsdecode(fields[0]), locate(os.fsdecode(fields[1]), path), depth + 1)
+
+    def _include(self, directive: str, path: str, depth: int) -> None:
+        if directive not in INCLUDES:
+            return
+        if directive != "include_dir":
+            self.read(path, depth)
+            return
+        self.directories[path] = None
+        try:
+            files = configuration_files(path)
+        except OSError:
+            return
+        for file in files:
+            self.read(file, depth)
+
+
+def _lines(content: bytes, *, continued: bool) -> Iterator[bytes]:
+    """Yield the lines of a file, without their endings; for the server, with its C strings, a line ends at a NUL."""
+    begun: list[bytes] = []
+    for line in lines_of(content):
+        ended = line.partition(b"\0")[0].rstrip(b"\r\n")
+        if continued and ended.endswith(b"\\"):
+            begun.append(ended[:-1])
+        else:
+            yield b"".join([*begun, ended])
+            begun.clear()
+    yield b"".join(begun)
+
+
+def _tokens(line: bytes) -> Iterator[tuple[bytes, bool]]:
+    """Yield the tokens of a line as they are spelled, and whether the field goes on behind each."""
+    for match in _TOKEN.finditer(line):
+        if match[1] is None:
+            return
+        yield match[1], bool(match[2])
+
+
+def _unquote(spelled: bytes) -> bytes:
+    return _UNQUOTED.sub(lambda match: match[1].replace(b'""', b'"'), spelled)

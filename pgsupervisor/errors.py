@@ -13,6 +13,7 @@ TypeError for an argument, OSError for a file)::
     │   ├── ClusterStartupError            the server ended before it was ready
     │   ├── ClusterNotRunningError         there is no server to talk about
     │   └── ClusterTimeoutError            it did not happen in time
+    ├── ProbeError                     a running server could not be asked
     ├── InventoryError                 a mistake in the inventory
     ├── NoSuchClusterError             a name that the inventory does not have
     └── ControlError                   something about the control socket
@@ -78,6 +79,10 @@ class ClusterNotRunningError(ClusterError):
 
 class ClusterTimeoutError(ClusterError):
     """What was waited for did not happen in time; the server was left as it is."""
+
+
+class ProbeError(PgSupervisorError):
+    """A running server could not be asked over a connection; the text says why, in psql's words if it has any."""
 
 
 class InventoryError(PgSupervisorError):

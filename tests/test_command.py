@@ -65,6 +65,23 @@ def test_pg_controldata() -> None:
     )
 
 
+def test_psql() -> None:
+    """A server is asked over its Unix socket; nobody's psqlrc counts, and nobody is asked for a password."""
+    assert command.psql_command("/pg/bin/psql", host="/run/pg", port=5433) == (
+        "/pg/bin/psql",
+        "--no-psqlrc",
+        "--no-password",
+        "--quiet",
+        "--no-align",
+        "--tuples-only",
+        "--host",
+        "/run/pg",
+        "--port",
+        "5433",
+        "postgres",
+    )
+
+
 def test_environment() -> None:
     """What is libpq's or systemd's and meant for us does not reach a server."""
     inherited = {

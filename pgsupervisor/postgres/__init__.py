@@ -20,6 +20,7 @@ from pgsupervisor.errors import (
     ConfigurationError,
     InitDBError,
     InstallationError,
+    ProbeError,
 )
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.configfile import ConfigFile
@@ -38,6 +39,7 @@ __all__ = [
     "InitDBError",
     "Installation",
     "InstallationError",
+    "ProbeError",
     "default_pg_config",
     "discover",
     "pg_config_dictionary",

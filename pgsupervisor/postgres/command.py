@@ -88,6 +88,16 @@ def controldata_command(pg_controldata: str, data_directory: str) -> tuple[str, 
     return (pg_controldata, "-D", data_directory)
 
 
+def psql_command(psql: str, *, host: str, port: int) -> tuple[str, ...]:
+    """Return the arguments that have a server answer what stands on the standard input (PostgreSQL manual, "psql").
+
+    `host` is the directory of its Unix socket. Nobody's psqlrc is read, nobody is prompted for a password, and what
+    comes out is bare. An error ends no more than its own statement.
+    """
+    bare = ("--no-psqlrc", "--no-password", "--quiet", "--no-align", "--tuples-only")
+    return (psql, *bare, "--host", host, "--port", str(port), "postgres")
+
+
 def environment(
     inherited: Mapping[str, str], *, run_as: User | None = None, extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:

@@ -13,7 +13,7 @@ import signal
 import subprocess
 import sys
 import threading
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -35,11 +35,16 @@ ROOT = Path(__file__).parent.parent
 
 
 class Daemon:
-    """A pgsupervisord that runs as our child; what it logs is read all the time, and kept."""
+    """A pgsupervisord that runs as our child; what it logs is read all the time, and kept.
 
-    def __init__(self, inventory: Path, environment: Mapping[str, str] | None = None) -> None:
+    `through` is the command line of a program that becomes it.
+    """
+
+    def __init__(
+        self, inventory: Path, environment: Mapping[str, str] | None = None, through: Sequence[str] = ()
+    ) -> None:
         self.process = subprocess.Popen(
-            [sys.executable, "-m", "pgsupervisor", "-c", str(inventory)],
+            [*through, sys.executable, "-m", "pgsupervisor", "-c", str(inventory)],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
@@ -130,10 +135,10 @@ class Site:
         tables |= {f"clusters.{name}": keys for name, keys in self.clusters.items()}
         self.inventory.write_text("\n".join(_table(name, keys) for name, keys in tables.items()))
 
-    def launch(self, environment: Mapping[str, str] | None = None) -> Daemon:
+    def launch(self, environment: Mapping[str, str] | None = None, through: Sequence[str] = ()) -> Daemon:
         """Write the inventory and start a daemon on it; do not wait for anything."""
         self.write()
-        daemon = Daemon(self.inventory, environment)
+        daemon = Daemon(self.inventory, environment, through)
         self.daemons.append(daemon)
         return daemon
 

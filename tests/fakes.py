@@ -4,15 +4,17 @@ from __future__ import annotations
 
 import asyncio
 import selectors
-from collections.abc import Callable, Coroutine, Iterable
+from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from signal import Signals
 from typing import Literal, TypeVar
 
 from pgsupervisor.inventory import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec, Inventory
+from pgsupervisor.supervision.configuration import Report, Setting
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.life import Exited, Ready, Spawned, SpawnFailed, StopMode
+from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Spawned, SpawnFailed, StopMode
+from pgsupervisor.supervision.supervisor import Assignments, Undo
 
 Result = TypeVar("Result")
 
@@ -88,15 +90,18 @@ ALL_STOPS = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals
 
 
 class FakePostmaster:
-    """A postmaster that starts, gets ready and stops at once, unless a test says otherwise.
+    """A postmaster that starts, gets ready, reloads and stops at once, unless a test says otherwise.
 
-    `calls` is what was asked of it, in order: `find`, `spawn`, `renew`, `release`, or the name of a signal;
-    `history`, if given, is shared with others and gets `NAME call`.
+    `calls` is what was asked of it, in order: `find`, `spawn`, `reload`, `objections`, `settings`, `write`, `undo`,
+    `renew`, `release`, or the name of a signal; `history`, if given, is shared with others and gets `NAME call`.
+    `trouble` is what a call raises. `reports` are what the next reloads make of the files, each once, but the last one
+    for ever; `file` is what `write` and `undo` have made of postgresql.conf.
     """
 
     version: str | None = "18.0"
     port: int | None = 5432
     socket_directory: str | None = None
+    polled: str = ""
 
     def __init__(self, post: Post, cluster: ClusterSpec, history: list[str] | None = None) -> None:
         self.name = cluster.name
@@ -109,6 +114,11 @@ class FakePostmaster:
         self.gets_ready = True
         self.obeys = ALL_STOPS
         self.refusal: SpawnFailed | None = None
+        self.reload_time = 0.0
+        self.reports = [Report()]
+        self.objected: tuple[str, ...] = ()
+        self.stand: tuple[Setting, ...] = ()
+        self.file: dict[str, str] = {}
         self.trouble: dict[str, Exception] = {}
         self._pids = count(101)
         self._post = post
@@ -138,6 +148,36 @@ class FakePostmaster:
         if self.pid is not None and number in self.obeys:
             self.end(clean=number in {Signals.SIGTERM, Signals.SIGINT})
 
+    async def reload(self) -> Report:
+        """Say, after `reload_time` seconds, what came of it."""
+        self._note("reload")
+        if self.reload_time:
+            await asyncio.sleep(self.reload_time)
+        return self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
+
+    async def objections(self) -> Sequence[str]:
+        """Say `objected`."""
+        self._note("objections")
+        return self.objected
+
+    async def settings(self) -> Sequence[Setting]:
+        """Say `stand`."""
+        self._note("settings")
+        return self.stand
+
+    async def write(self, changes: Assignments) -> Undo:
+        """Change `file`."""
+        self._note("write")
+        before = self.file
+        written = before | changes
+        self.file = {name: value for name, value in written.items() if value is not None}
+
+        async def undo() -> None:
+            self._note("undo")
+            self.file = before
+
+        return undo
+
     def release(self) -> None:
         """Note it."""
         self._note("release")
@@ -150,6 +190,10 @@ class FakePostmaster:
     def get_ready(self, *, standby: bool = False) -> None:
         """Say that the server is ready now."""
         self._post(Ready(standby))
+
+    def change_files(self) -> None:
+        """Say that the configuration files say something else now."""
+        self._post(FilesChanged())
 
     def end(self, reason: str = "ended", *, clean: bool = False, hopeless: bool = False, jitter: float = 1.0) -> None:
         """Let the server end now."""

@@ -4,10 +4,14 @@ from __future__ import annotations
 
 from dataclasses import replace
 
+from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.life import Life, Rung, State
 
 NOW = 100.0
 """When the event comes; every life is in its state since 50."""
+
+REFUSED = Report(mistakes=(Mistake("/srv/shop/pg_hba.conf", 12, 'invalid authentication method "trsut"'),))
+"""What a server made of its files the last time."""
 
 STOPPED = Life(since=50.0, restarts=7, reason="stopped by someone else")
 
@@ -33,6 +37,12 @@ STARTED = replace(STARTING, pid=42)
 
 RUNNING = replace(STARTED, state=State.RUNNING, early_exits=0)
 
+RELOADING = replace(RUNNING, reloading=True, report=REFUSED)
+"""RUNNING, while it reads its files, not for the first time."""
+
+RELOADING_AGAIN = replace(RELOADING, reload_due=True)
+"""RELOADING, and it will have to once more."""
+
 STOPPING = replace(
     RUNNING, state=State.STOPPING, want_up=False, rung=Rung.FAST, rung_timeout=60.0, reason="fast shutdown"
 )
@@ -47,6 +57,8 @@ ROWS = {
     "STARTING": STARTING,
     "STARTING, pid": STARTED,
     "RUNNING": RUNNING,
+    "RUNNING, reloads": RELOADING,
+    "RUNNING, reload due": RELOADING_AGAIN,
     "STOPPING, down": STOPPING,
     "STOPPING, again": STOPPING_AGAIN,
 }

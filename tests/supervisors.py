@@ -7,6 +7,7 @@ from collections.abc import Awaitable, Callable
 from fakes import FakeHost, FakePostmaster, inventory, live, settle, spec
 
 from pgsupervisor.inventory import ClusterSpec, Inventory
+from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import Life, Order, State
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.supervisor import Kept, Supervisor
@@ -70,3 +71,9 @@ A, B, C = spec("a", priority=10), spec("b", priority=20), spec("c", priority=30)
 
 def done(name: str, state: State, message: str = "") -> Outcome:
     return Outcome(name, ok=True, state=state, message=message)
+
+
+def reloaded(name: str, report: Report) -> Outcome:
+    """Return the outcome of a reload that led to a report."""
+    ok = report.verdict != "rejected"
+    return Outcome(name, ok=ok, state=State.RUNNING, message=report.text, report=report)

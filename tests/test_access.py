@@ -37,6 +37,10 @@ LOOK, ORDER = "io.pgsupervisor.GetStatus", "io.pgsupervisor.Stop"
         (ORDER, 0, set(), "dba", True),
         ("io.pgsupervisor.GetLog", STRANGER, {"users"}, "dba", False),
         ("io.pgsupervisor.GetLog", STRANGER, {"dba"}, "dba", True),
+        ("io.pgsupervisor.GetConfiguration", STRANGER, {"users"}, "dba", False),
+        ("io.pgsupervisor.GetConfiguration", STRANGER, {"dba"}, "dba", True),
+        ("io.pgsupervisor.CheckConfiguration", STRANGER, {"users"}, "dba", False),
+        ("io.pgsupervisor.SetConfiguration", STRANGER, {"users"}, "dba", False),
         ("io.pgsupervisor.StopDaemon", STRANGER, {"users"}, "dba", False),
         ("io.pgsupervisor.Update", STRANGER, {"users"}, "dba", False),
         ("io.pgsupervisor.NewMethod", STRANGER, {"users"}, "dba", False),
@@ -116,6 +120,9 @@ def test_a_stranger_may_look_and_no_more() -> None:
             "Update": {},
             "StopDaemon": {},
             "GetLog": {"name": "a", "lines": 1},
+            "GetConfiguration": {"name": "a", "keys": []},
+            "SetConfiguration": {"name": "a", "changes": [{"name": "port", "value": "1"}]},
+            "CheckConfiguration": {"name": "a"},
         }.items():
             facts = {"user": "nobody", "method": f"io.pgsupervisor.{method}"}
             assert await one.call(method, parameters) == {"error": protocol.NOT_PERMITTED, "parameters": facts}
@@ -140,7 +147,14 @@ def test_a_member_of_the_admin_group_may_give_orders() -> None:
 
 
 @as_root
-def test_an_admin_who_hangs_up_at_once() -> None:
+@pytest.mark.parametrize(
+    ("method", "parameters", "call"),
+    [
+        ("Stop", {"names": ["a"]}, "SIGINT"),
+        ("SetConfiguration", {"name": "a", "changes": [{"name": "work_mem", "value": "8MB"}]}, "reload"),
+    ],
+)
+def test_an_admin_who_hangs_up_at_once(method: str, parameters: object, call: str) -> None:
     """An order goes through though its client hangs up while the user database is still asked who may give it."""
     nobody = pwd.getpwnam("nobody")
     group = grp.getgrgid(nobody.pw_gid).gr_name
@@ -152,12 +166,14 @@ def test_an_admin_who_hangs_up_at_once() -> None:
         loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
         database = loop.run_in_executor(None, answered.wait)
         one = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
-        one.ask("Stop", {"names": ["a"]})
+        one.ask(method, parameters)
         one.hang_up()
         await door.until_alone()
         answered.set()
         await database
-        await door.until("a", "STOPPED")
+        with door.supervisor.changes() as changes:
+            while call not in door.postmaster("a").calls:
+                await changes.next()
 
     play(scene, spec("a"), admin_group=group)
 

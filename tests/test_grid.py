@@ -11,13 +11,16 @@ from pathlib import Path
 from fakes import FakePolicy
 from lives import NOW, ROWS
 
+from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import (
     Event,
     Exited,
+    FilesChanged,
     Kill,
     Life,
     Ready,
     Reload,
+    Reloaded,
     Restart,
     Signal,
     Spawn,
@@ -25,6 +28,7 @@ from pgsupervisor.supervision.life import (
     SpawnFailed,
     Start,
     Stop,
+    TellToReload,
     Timeout,
 )
 from pgsupervisor.supervision.machine import step
@@ -42,6 +46,8 @@ COLUMNS: tuple[Event, ...] = (
     SpawnFailed("no", hopeless=False, jitter=1.0),
     Ready(standby=False),
     Exited("ended", clean=False, hopeless=False, jitter=1.0),
+    FilesChanged(),
+    Reloaded(42, Report()),
     Timeout(),
 )
 
@@ -55,6 +61,8 @@ def _cell(before: Life, event: Event) -> str:
                 text += "*"
             case Signal(number):
                 text += f"!{number.name.removeprefix('SIG')}"
+            case TellToReload():
+                text += "!HUP"
     return text or "."
 
 

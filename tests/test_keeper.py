@@ -12,7 +12,6 @@ from keepers import World, kept
 from pgsupervisor.supervision.life import (
     Life,
     Ready,
-    Reload,
     Spawned,
     SpawnFailed,
     Start,
@@ -180,19 +179,6 @@ def test_a_failed_spawn_is_retried() -> None:
     assert world.states == [State.STARTING, *[State.BACKOFF, State.STARTING] * 2, State.FATAL]
 
 
-def test_a_reload_is_a_signal() -> None:
-    """Reload sends SIGHUP, and changes nothing that anybody had to be told."""
-
-    async def play(world: World) -> None:
-        world.keeper.post(Start())
-        await settle()
-        told = len(world.changes)
-        assert (await world.keeper.order(Reload())).life.state is State.RUNNING
-        assert len(world.changes) == told
-
-    assert kept(play).postmaster.calls == ["find", "spawn", "SIGHUP", "release"]
-
-
 def test_a_mistake_in_an_action_costs_one_event() -> None:
     """An exception out of a signal is told as a mistake; the order has its answer, and the keeper lives on."""
     mistake = ValueError("ours")
@@ -200,11 +186,11 @@ def test_a_mistake_in_an_action_costs_one_event() -> None:
     async def play(world: World) -> None:
         world.keeper.post(Start())
         await settle()
-        world.postmaster.trouble["SIGHUP"] = mistake
-        assert (await world.keeper.order(Reload())).life.state is State.RUNNING
+        world.postmaster.trouble["SIGTERM"] = mistake
+        assert (await world.keeper.order(Stop("smart"))).life.state is State.STOPPING
         assert world.mistakes == [("shop", mistake)]
         world.mistakes.clear()
-        world.keeper.post(Stop())
+        world.keeper.post(Stop("fast"))
         await settle()
         assert world.keeper.life.state is State.STOPPED
 

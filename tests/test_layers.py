@@ -27,9 +27,10 @@ RULES: dict[str, set[str]] = {
     # Checking an inventory for two clusters in one place takes what the clusters' own files say.
     "inventory": {"inventory", "postgres", "errors", "paths", "quantities"},
     "supervision": {"supervision", "inventory.spec", "errors"},
-    "supervision.life": set(),
+    "supervision.configuration": set(),
+    "supervision.life": {"supervision.configuration"},
     "supervision.machine": {"supervision.life"},
-    "supervision.outcome": {"supervision.life"},
+    "supervision.outcome": {"supervision.configuration", "supervision.life"},
     "supervision.plan": {"inventory.spec"},
     "supervision.gate": set(),
     "control": {"control", "supervision", "inventory.spec", "system", "errors", ""},
@@ -56,7 +57,7 @@ OTHERS: dict[str, set[str]] = {
 }
 """What each part may import besides the standard library."""
 
-PURE = ["supervision.life", "supervision.machine", "supervision.outcome", "supervision.plan"]
+PURE = [f"supervision.{name}" for name in ("configuration", "life", "machine", "outcome", "plan")]
 """Modules that know no clock, file, process, task or logger."""
 
 PURE_MAY = {"__future__", "collections", "dataclasses", "enum", "signal", "typing"}

@@ -7,15 +7,29 @@ from signal import Signals
 
 import pytest
 from fakes import FakePolicy
-from lives import BACKOFF, NOW, ROWS, RUNNING, STARTED, STARTING, STOPPING, STOPPING_AGAIN
+from lives import (
+    BACKOFF,
+    NOW,
+    RELOADING,
+    RELOADING_AGAIN,
+    ROWS,
+    RUNNING,
+    STARTED,
+    STARTING,
+    STOPPING,
+    STOPPING_AGAIN,
+)
 
+from pgsupervisor.supervision.configuration import Change, Report
 from pgsupervisor.supervision.life import (
     Event,
     Exited,
+    FilesChanged,
     Kill,
     Life,
     Ready,
     Reload,
+    Reloaded,
     Restart,
     Rung,
     Signal,
@@ -25,6 +39,7 @@ from pgsupervisor.supervision.life import (
     Start,
     State,
     Stop,
+    TellToReload,
     Timeout,
 )
 from pgsupervisor.supervision.machine import Step, step
@@ -41,6 +56,9 @@ READY, READY_STANDBY = Ready(standby=False), Ready(standby=True)
 CLEAN = Exited("exited with status 0", clean=True, hopeless=False, jitter=0.75)
 UNCLEAN = Exited("killed by SIGKILL", clean=False, hopeless=False, jitter=0.75)
 HOPELESS = Exited("bad configuration", clean=False, hopeless=True, jitter=0.75)
+CHANGED = FilesChanged()
+APPLIED = Report(changes=(Change("work_mem", "4MB", "8MB"),))
+RELOADED, RELOADED_BY_ANOTHER = Reloaded(42, APPLIED), Reloaded(41, APPLIED)
 
 EVENTS: tuple[Event, ...] = (
     START,
@@ -56,13 +74,14 @@ EVENTS: tuple[Event, ...] = (
     CLEAN,
     UNCLEAN,
     HOPELESS,
+    CHANGED,
+    RELOADED,
+    RELOADED_BY_ANOTHER,
     TIMEOUT,
 )
 
-HUP, INT, QUIT, KILLED = (
-    (Signal(number),) for number in (Signals.SIGHUP, Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL)
-)
-SPAWN = (Spawn(),)
+INT, QUIT, KILLED = ((Signal(number),) for number in (Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL))
+SPAWN, TELL = (Spawn(),), (TellToReload(),)
 
 # What most cells lead to, written out.
 
@@ -83,6 +102,9 @@ def _asked(life: Life, rung: Rung, patience: float, reason: str, *, again: bool 
         deadline=NOW + patience,
         rung=rung,
         rung_timeout=60.0,
+        reloading=False,
+        reload_due=False,
+        report=None,
         reason=reason,
     )
 
@@ -110,6 +132,9 @@ def _waits(life: Life, reason: str, *, early_exits: int) -> Life:
         failures=3,
         early_exits=early_exits,
         backoff=4.0,
+        reloading=False,
+        reload_due=False,
+        report=None,
         reason=f"{reason}; next try in 3.0 s",
     )
 
@@ -123,12 +148,16 @@ def _gave_up(life: Life, reason: str, *, early_exits: int) -> Life:
         deadline=None,
         failures=3,
         early_exits=early_exits,
+        reloading=False,
+        reload_due=False,
+        report=None,
         reason=reason,
     )
 
 
 FROM_STARTING: dict[Event, Step] = {
     RELOAD: (replace(STARTING, reload_due=True), ()),
+    CHANGED: (replace(STARTING, reload_due=True), ()),
     STOP: (_shut(STARTING), INT),
     RESTART: (_shut(STARTING, again=True), INT),
     KILL: (_killed(STARTING), KILLED),
@@ -174,6 +203,20 @@ def _with_pid(cells: dict[Event, Step]) -> dict[Event, Step]:
     }
 
 
+def _from_running(life: Life) -> dict[Event, Step]:
+    """Return the cells of RUNNING that do not ask whether it reloads."""
+    return {
+        STOP: (_shut(life), INT),
+        RESTART: (_shut(life, again=True), INT),
+        KILL: (_killed(life), KILLED),
+        READY_STANDBY: (replace(life, standby=True), ()),
+        CLEAN: (STOPPED_BY_OTHERS, ()),
+        UNCLEAN: (_waits(life, "killed by SIGKILL", early_exits=0), ()),
+        HOPELESS: (_gave_up(life, "bad configuration", early_exits=0), ()),
+        TIMEOUT: (replace(life, failures=0, backoff=None, deadline=None), ()),
+    }
+
+
 TABLE: dict[str, dict[Event, Step]] = {
     "STOPPED": {
         START: (ORDERED_UP, SPAWN),
@@ -186,6 +229,7 @@ TABLE: dict[str, dict[Event, Step]] = {
         STOP: (DOWN, ()),
         KILL: (DOWN, ()),
         SPAWNED: (ADOPTED, ()),
+        CHANGED: (ORDERED_UP, SPAWN),
         TIMEOUT: (TRIED_AGAIN, SPAWN),
     },
     "FATAL": {
@@ -194,6 +238,7 @@ TABLE: dict[str, dict[Event, Step]] = {
         STOP: (DOWN, ()),
         KILL: (DOWN, ()),
         SPAWNED: (ADOPTED, ()),
+        CHANGED: (ORDERED_UP, SPAWN),
     },
     "STARTING": FROM_STARTING,
     "STARTING, pid": _with_pid(FROM_STARTING)
@@ -203,17 +248,12 @@ TABLE: dict[str, dict[Event, Step]] = {
             (),
         ),
     },
-    "RUNNING": {
-        STOP: (_shut(RUNNING), INT),
-        RESTART: (_shut(RUNNING, again=True), INT),
-        RELOAD: (RUNNING, HUP),
-        KILL: (_killed(RUNNING), KILLED),
-        READY_STANDBY: (replace(RUNNING, standby=True), ()),
-        CLEAN: (STOPPED_BY_OTHERS, ()),
-        UNCLEAN: (_waits(RUNNING, "killed by SIGKILL", early_exits=0), ()),
-        HOPELESS: (_gave_up(RUNNING, "bad configuration", early_exits=0), ()),
-        TIMEOUT: (replace(RUNNING, failures=0, backoff=None, deadline=None), ()),
-    },
+    "RUNNING": _from_running(RUNNING) | dict.fromkeys((RELOAD, CHANGED), (replace(RUNNING, reloading=True), TELL)),
+    "RUNNING, reloads": _from_running(RELOADING)
+    | dict.fromkeys((RELOAD, CHANGED), (RELOADING_AGAIN, ()))
+    | {RELOADED: (replace(RUNNING, report=APPLIED), ())},
+    "RUNNING, reload due": _from_running(RELOADING_AGAIN)
+    | {RELOADED: (replace(RUNNING, reloading=True, report=APPLIED), TELL)},
     "STOPPING, down": FROM_STOPPING
     | {
         START: (STOPPING_AGAIN, ()),
@@ -236,11 +276,13 @@ TABLE: dict[str, dict[Event, Step]] = {
 }
 """What changes a life or causes an action under `restart = "on-failure"`. Any other event changes nothing."""
 
+UP = ("RUNNING", "RUNNING, reloads", "RUNNING, reload due")
+
 UNLIKE_ON_FAILURE: dict[str, dict[str, dict[Event, Step]]] = {
     "always": {
         "STARTING": {CLEAN: (_waits(STARTING, "exited with status 0", early_exits=1), ())},
         "STARTING, pid": {CLEAN: (_waits(STARTED, "exited with status 0", early_exits=1), ())},
-        "RUNNING": {CLEAN: (_waits(RUNNING, "exited with status 0", early_exits=0), ())},
+        **{row: {CLEAN: (_waits(RUNNING, "exited with status 0", early_exits=0), ())} for row in UP},
     },
     "never": {
         "STARTING": {
@@ -251,7 +293,7 @@ UNLIKE_ON_FAILURE: dict[str, dict[str, dict[Event, Step]]] = {
             NOT_SPAWNED: (_gave_up(STARTED, "port in use (restart = never)", early_exits=2), ()),
             UNCLEAN: (_gave_up(STARTED, "killed by SIGKILL (restart = never)", early_exits=2), ()),
         },
-        "RUNNING": {UNCLEAN: (_gave_up(RUNNING, "killed by SIGKILL (restart = never)", early_exits=0), ())},
+        **{row: {UNCLEAN: (_gave_up(RUNNING, "killed by SIGKILL (restart = never)", early_exits=0), ())} for row in UP},
     },
 }
 """The cells in which another restart policy makes a difference."""

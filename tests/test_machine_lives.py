@@ -3,19 +3,23 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from itertools import count
 
 from fakes import FakePolicy
 from hypothesis import settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, precondition, rule
 
+from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import (
     Event,
     Exited,
+    FilesChanged,
     Kill,
     Life,
     Ready,
     Reload,
+    Reloaded,
     Restart,
     Rung,
     Signal,
@@ -25,6 +29,7 @@ from pgsupervisor.supervision.life import (
     Start,
     State,
     Stop,
+    TellToReload,
     Timeout,
 )
 from pgsupervisor.supervision.machine import step
@@ -47,7 +52,11 @@ def _later(life: Life) -> Life:
 
 
 class World(RuleBasedStateMachine):
-    """A cluster and its postmaster: facts come only of what was spawned and what runs."""
+    """A cluster and its postmaster: facts come only of what was spawned, what runs and what was told to reload.
+
+    `reloads` has the pid of each server that was told to reload and has not been asked yet what it made of its files,
+    alive or not. `unread` is whether the files changed since the server that is up, or comes up, was told to read them.
+    """
 
     def __init__(self) -> None:
         super().__init__()
@@ -55,6 +64,9 @@ class World(RuleBasedStateMachine):
         self.now = 0.0
         self.spawning = False
         self.process: int | None = None
+        self.pids = count(1)
+        self.reloads: list[int] = []
+        self.unread = False
         self.policy = FakePolicy()
         self.hardest: Rung | None = None
 
@@ -68,8 +80,7 @@ class World(RuleBasedStateMachine):
         """A policy, and perhaps a server that is adopted."""
         self.policy = FakePolicy(restart=restart, restart_limit=limit, start_retries=retries)
         if runs_already:
-            self.process = 1
-            self.happen(Spawned(1))
+            self.come_up()
 
     @rule(order=ORDERS)
     def order(self, order: Event) -> None:
@@ -81,8 +92,7 @@ class World(RuleBasedStateMachine):
     def spawned(self) -> None:
         """A spawn under way succeeds."""
         self.spawning = False
-        self.process = 2
-        self.happen(Spawned(2))
+        self.come_up()
 
     @precondition(lambda self: self.spawning)
     @rule(hopeless=st.booleans(), jitter=JITTER)
@@ -104,6 +114,21 @@ class World(RuleBasedStateMachine):
         self.process = None
         self.happen(Exited("ended", clean=clean, hopeless=hopeless, jitter=jitter))
 
+    @rule()
+    def files_changed(self) -> None:
+        """Anybody may change a file at any time."""
+        self.unread = True
+        self.happen(FilesChanged())
+
+    @precondition(lambda self: self.reloads)
+    @rule(which=st.integers(0, 9), report=st.sampled_from([Report(), Report(files=("/srv/pg_hba.conf",))]))
+    def reloaded(self, which: int, report: Report) -> None:
+        """It is known what a server made of its files, which may have ended meanwhile."""
+        pid = self.reloads.pop(which % len(self.reloads))
+        self.happen(Reloaded(pid, report))
+        if pid == self.process and self.life.state is State.RUNNING:
+            assert self.life.report == report
+
     @precondition(lambda self: self.life.deadline is not None)
     @rule()
     def deadline(self) -> None:
@@ -118,6 +143,11 @@ class World(RuleBasedStateMachine):
         if self.life.deadline is None or self.now + seconds < self.life.deadline:
             self.now += seconds
 
+    def come_up(self) -> None:
+        """A server is there."""
+        self.process = next(self.pids)
+        self.happen(Spawned(self.process))
+
     def happen(self, event: Event) -> None:
         """Take the step, see that it depends on `now` alone, and perform the actions."""
         before = self.life
@@ -130,6 +160,8 @@ class World(RuleBasedStateMachine):
                     self.spawn(before)
                 case Signal():
                     assert self.process is not None or self.spawning, "a signal has somebody to reach"
+                case TellToReload():
+                    self.tell_to_reload()
         if self.life.state is not before.state:
             assert self.life.since == self.now
         self.stop_goes_only_harder(before)
@@ -142,6 +174,15 @@ class World(RuleBasedStateMachine):
         assert self.life.state is State.STARTING
         assert self.life.want_up
         self.spawning = True
+        self.unread = False
+
+    def tell_to_reload(self) -> None:
+        """Only a server that is ready is told to reload, and not before it is known what came of the last time."""
+        assert self.life.state is State.RUNNING
+        assert self.process is not None
+        assert self.process not in self.reloads
+        self.reloads.append(self.process)
+        self.unread = False
 
     def stop_goes_only_harder(self, before: Life) -> None:
         """No order makes a stop softer."""
@@ -187,9 +228,21 @@ class World(RuleBasedStateMachine):
     def details_fit_the_state(self) -> None:
         """No detail outlives the state that it belongs to."""
         assert (self.life.rung is not None) == (self.life.state is State.STOPPING)
-        assert not self.life.reload_due or self.life.state is State.STARTING
+        assert self.life.report is None or self.life.state is State.RUNNING
         assert not self.life.standby or self.life.state in {State.RUNNING, State.STOPPING}
         assert not self.life.early_exits or self.life.state is not State.RUNNING
+
+    @invariant()
+    def no_change_is_lost(self) -> None:
+        """A server reads whatever changes: at its start, at a reload, or at the one that is due after these."""
+        assert self.life.reloading == (self.life.state is State.RUNNING and self.process in self.reloads)
+        if self.life.state is State.STARTING:
+            assert self.life.reload_due or not self.unread
+        elif self.life.state is State.RUNNING:
+            assert self.life.reload_due or not self.unread
+            assert self.life.reloading or not self.life.reload_due
+        else:
+            assert not self.life.reload_due
 
 
 TestWorld = World.TestCase

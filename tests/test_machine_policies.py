@@ -7,17 +7,20 @@ from signal import Signals
 
 import pytest
 from fakes import FakePolicy
-from lives import NOW, RUNNING, STARTED, STARTING, STOPPED
+from lives import BACKOFF, FATAL, NOW, RELOADING, RUNNING, STARTED, STARTING, STOPPED
 
+from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import (
     Action,
     Event,
     Exited,
+    FilesChanged,
     Kill,
     Life,
     Order,
     Ready,
     Reload,
+    Reloaded,
     Restart,
     Rung,
     Signal,
@@ -28,6 +31,7 @@ from pgsupervisor.supervision.life import (
     State,
     Stop,
     StopMode,
+    TellToReload,
     Timeout,
 )
 from pgsupervisor.supervision.machine import IMMEDIATE_TIMEOUT, STILL_STARTING, Step, step
@@ -36,13 +40,14 @@ POLICY = FakePolicy()
 ALWAYS = FakePolicy(restart="always")
 
 START, STOP, RELOAD, KILL, TIMEOUT = Start(), Stop(), Reload(), Kill(), Timeout()
+CHANGED = FilesChanged()
 SPAWNED, READY = Spawned(43), Ready(standby=False)
 NOT_SPAWNED = SpawnFailed("port in use", hopeless=False, jitter=1.0)
 CLEAN = Exited("exited with status 0", clean=True, hopeless=False, jitter=1.0)
 UNCLEAN = Exited("killed by SIGKILL", clean=False, hopeless=False, jitter=1.0)
 
-HUP, QUIT = (Signal(Signals.SIGHUP),), (Signal(Signals.SIGQUIT),)
-SPAWN = (Spawn(),)
+QUIT = (Signal(Signals.SIGQUIT),)
+SPAWN, TELL = (Spawn(),), (TellToReload(),)
 
 
 def _live(policy: FakePolicy, life: Life, *events: Event) -> Step:
@@ -215,11 +220,34 @@ def test_a_harder_order_overtakes_and_a_softer_one_joins(first: Order, second: O
     assert step(POLICY, stopping, second, NOW + 1) == expected
 
 
-def test_reload_during_start_is_sent_when_ready() -> None:
-    """SIGHUP before the postmaster has its handlers would end it; so it waits for Ready, once."""
-    life, actions = _live(POLICY, STARTED, RELOAD, RELOAD, READY)
-    assert (life.state, life.reload_due, actions) == (State.RUNNING, False, HUP)
+@pytest.mark.parametrize("event", [RELOAD, CHANGED])
+def test_what_changes_during_a_start_is_told_when_ready(event: Event) -> None:
+    """A server that starts may have read its files or not; it is told when it is ready, once, and then asked."""
+    life, actions = _live(POLICY, STARTED, event, event, READY)
+    assert (life.state, life.reloading, life.reload_due, actions) == (State.RUNNING, True, False, TELL)
     assert step(POLICY, life, READY, NOW + 4) == (life, ())
+    report = Report(files=("/srv/shop/postgresql.conf",))
+    assert step(POLICY, life, Reloaded(42, report), NOW + 5) == (replace(life, reloading=False, report=report), ())
+
+
+def test_what_changes_during_a_reload_is_told_after_it_once() -> None:
+    """However often the files change while the server is asked, one more reload follows, and then nothing."""
+    told = Reloaded(42, Report())
+    life, actions = _live(POLICY, RUNNING, CHANGED, CHANGED, RELOAD, CHANGED)
+    assert actions == ()
+    life, actions = _live(POLICY, life, told)
+    assert (life.reloading, life.reload_due, life.report, actions) == (True, False, Report(), TELL)
+    assert _live(POLICY, life, told) == (replace(RUNNING, report=Report()), ())
+
+
+def test_what_another_server_made_of_its_files_is_not_said_of_this_one() -> None:
+    """An answer that comes after its server has ended, or that nobody waits for, changes nothing."""
+    life, _ = _live(POLICY, RELOADING, UNCLEAN, TIMEOUT, SPAWNED, CHANGED, READY)
+    assert (life.pid, life.reloading) == (43, True)
+    assert step(POLICY, life, Reloaded(42, Report()), NOW + 9) == (life, ())
+    answered, _ = step(POLICY, life, Reloaded(43, Report()), NOW + 9)
+    late = Reloaded(43, Report(unverified="too late"))
+    assert step(POLICY, answered, late, NOW + 10) == (answered, ())
 
 
 @pytest.mark.parametrize("ended", [UNCLEAN, CLEAN, NOT_SPAWNED])
@@ -227,6 +255,19 @@ def test_a_reload_dies_with_its_server(ended: Event) -> None:
     """The next server reads its configuration when it starts; no reload is left over for it."""
     after, _ = _live(ALWAYS, STARTING, RELOAD, ended)
     assert (after.state, after.reload_due) == (State.BACKOFF, False)
+
+
+@pytest.mark.parametrize("life", [BACKOFF, FATAL], ids=lambda life: life.state)
+def test_a_server_that_never_came_up_is_tried_with_its_new_files(life: Life) -> None:
+    """What it could not start with is mended, perhaps: it starts at once, as if it had been ordered to."""
+    assert step(POLICY, life, CHANGED, NOW) == step(POLICY, life, START, NOW)
+
+
+@pytest.mark.parametrize("life", [BACKOFF, FATAL], ids=lambda life: life.state)
+def test_a_server_that_falls_while_it_runs_is_not_mended_by_its_files(life: Life) -> None:
+    """Where the configuration was not the trouble, a change of it is no reason to start before the time or at all."""
+    fallen = replace(life, early_exits=0)
+    assert step(POLICY, fallen, CHANGED, NOW) == (fallen, ())
 
 
 def test_a_stop_before_the_spawn_reaches_the_server_when_it_comes() -> None:

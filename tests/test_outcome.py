@@ -5,9 +5,10 @@ from __future__ import annotations
 from dataclasses import replace
 
 import pytest
-from lives import BACKOFF, FATAL, ROWS, RUNNING, STARTED, STARTING, STOPPED, STOPPING, STOPPING_AGAIN
+from lives import ROWS, RUNNING, STOPPED
 
-from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, State, Stop
+from pgsupervisor.supervision.configuration import Change, Mistake, Report
+from pgsupervisor.supervision.life import Kill, Order, Reload, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
 
 NOTHING = "not running; nothing to reload"
@@ -21,6 +22,8 @@ UP: dict[str, tuple[bool, str] | None] = {
     "STARTING": None,
     "STARTING, pid": None,
     "RUNNING": (True, ""),
+    "RUNNING, reloads": (True, ""),
+    "RUNNING, reload due": (True, ""),
     "STOPPING, down": (False, LATER_DOWN),
     "STOPPING, again": None,
 }
@@ -31,6 +34,8 @@ DOWN: dict[str, tuple[bool, str] | None] = {
     "STARTING": (False, LATER_UP),
     "STARTING, pid": (False, LATER_UP),
     "RUNNING": (False, LATER_UP),
+    "RUNNING, reloads": (False, LATER_UP),
+    "RUNNING, reload due": (False, LATER_UP),
     "STOPPING, down": None,
     "STOPPING, again": (False, LATER_UP),
 }
@@ -38,9 +43,11 @@ RELOADED: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (False, NOTHING),
     "BACKOFF": (False, NOTHING),
     "FATAL": (False, NOTHING),
-    "STARTING": (True, ""),
-    "STARTING, pid": (True, ""),
-    "RUNNING": (True, ""),
+    "STARTING": (False, NOTHING),
+    "STARTING, pid": (False, NOTHING),
+    "RUNNING": (False, NOTHING),
+    "RUNNING, reloads": None,
+    "RUNNING, reload due": None,
     "STOPPING, down": (False, NOTHING),
     "STOPPING, again": (False, NOTHING),
 }
@@ -61,11 +68,39 @@ def test_outcome(order: Order, expected: dict[str, tuple[bool, str] | None], row
 
 def test_lives_are_all_there() -> None:
     """Every state is in the tables above."""
-    lives = [STOPPED, BACKOFF, FATAL, STARTING, STARTED, RUNNING, STOPPING, STOPPING_AGAIN]
-    assert {life.state for life in lives} == set(State)
+    assert {life.state for life in ROWS.values()} == set(State)
+
+
+BAD = Mistake("/srv/shop/postgresql.conf", 7, 'invalid value for parameter "work_mem": "4XB"', "work_mem")
+LARGER = Change("shared_buffers", "128MB", "1GB")
+
+
+@pytest.mark.parametrize(
+    ("report", "ok"),
+    [
+        (Report(), True),
+        (Report(changes=(LARGER,)), True),
+        (Report(pending=(LARGER,)), True),
+        (Report(mistakes=(BAD,)), False),
+        (Report(changes=(LARGER,), mistakes=(BAD,)), False),
+        (Report(unverified="psql is not installed"), True),
+    ],
+    ids=lambda value: value.verdict if isinstance(value, Report) else "",
+)
+def test_a_reload_did_what_it_says_unless_the_server_refused_something(report: Report, *, ok: bool) -> None:
+    """The outcome of a reload is what the server made of it; only what it refused makes that a failure."""
+    life = replace(RUNNING, report=report)
+    assert outcome("shop", Reload(), life) == Outcome("shop", ok, State.RUNNING, report.text, report)
+
+
+@pytest.mark.parametrize("row", ["STARTING", "STARTING, pid", "RUNNING, reloads"])
+def test_a_reload_is_open_while_one_is_due(row: str) -> None:
+    """What was made of the files before is not the answer to a reload that is still to come."""
+    life = replace(ROWS[row], reload_due=True, report=Report())
+    assert outcome("shop", Reload(), life) is None
 
 
 def test_stopped_by_an_order_says_so() -> None:
     """Where a life does not say why it is down, a later order has brought it down."""
-    silent: Life = replace(STOPPED, reason="")
+    silent = replace(STOPPED, reason="")
     assert outcome("shop", Start(), silent) == Outcome("shop", ok=False, state=State.STOPPED, message=LATER_DOWN)

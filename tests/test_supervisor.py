@@ -7,9 +7,10 @@ from signal import Signals
 
 import pytest
 from fakes import FakeHost, FakePostmaster, inventory, live, now, only, settle, spec
-from supervisors import A, B, C, World, done, supervised
+from supervisors import A, B, C, World, done, reloaded, supervised
 
 from pgsupervisor.errors import NoSuchClusterError
+from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import Kill, Reload, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.supervisor import Supervisor
@@ -176,7 +177,7 @@ def test_orders_whose_facts_come_in_one_breath() -> None:
         assert await world.give(Restart()) == [done("a", State.RUNNING)]
         assert await world.give(Kill()) == [done("a", State.STOPPED)]
         assert await world.give(Start()) == [done("a", State.RUNNING)]
-        assert await world.give(Reload()) == [done("a", State.RUNNING)]
+        assert await world.give(Reload()) == [reloaded("a", Report())]
         assert await world.give(Stop()) == [done("a", State.STOPPED)]
         assert now() - begun < 1
 

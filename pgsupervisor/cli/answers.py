@@ -66,6 +66,31 @@ class Ordered(TypedDict, total=False):
     later: list[str] | None
 
 
+class Setting(TypedDict):
+    """Where a setting stands."""
+
+    name: str
+    written: str | None
+    running: str | None
+    path: str | None
+    line: int | None
+    source: str | None
+    pending: bool
+    differs: bool
+
+
+class Settings(TypedDict):
+    """The answer of GetConfiguration."""
+
+    settings: list[Setting]
+
+
+class Problems(TypedDict):
+    """The answer of CheckConfiguration."""
+
+    problems: list[str]
+
+
 class Text(TypedDict):
     """One answer of GetLog."""
 

@@ -16,12 +16,16 @@ from pgsupervisor import quantities
 
 
 class Command(NamedTuple):
-    """A command: the module that carries it out, what it does, examples, and what adds its arguments to a parser."""
+    """A command: the module that carries it out, what it does, examples, what adds its arguments to a parser, and more.
+
+    `details` is what its help says besides.
+    """
 
     module: str
     about: str
     examples: Sequence[str]
     add_arguments: Callable[[ArgumentParser], None]
+    details: str = ""
 
 
 def parse(argv: Sequence[str] | None) -> Namespace:
@@ -37,7 +41,8 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     if name not in COMMANDS:
         top.error(f"there is no command {name!r}; choose one of {', '.join(COMMANDS)}")
     parser = _parser(f"{top.prog} {name}", COMMANDS[name])
-    return parser.parse_args(
+    # Intermixed: an option may stand between arguments, as in `config shop --json get`.
+    return parser.parse_intermixed_args(
         after,
         Namespace(socket=before.socket, json=before.json, command=name, module=COMMANDS[name].module, parser=parser),
     )
@@ -60,7 +65,9 @@ def _parser(program: str, command: Command) -> ArgumentParser:
     """Return the parser of what stands after a command's name."""
     examples = "".join(f"\n  {example}" for example in command.examples)
     about = f"{command.about[0].upper()}{command.about[1:]}."
-    parser = _new_parser(program, about, f"example{'s' if len(command.examples) > 1 else ''}:{examples}")
+    parser = _new_parser(
+        program, about, f"{command.details}example{'s' if len(command.examples) > 1 else ''}:{examples}"
+    )
     command.add_arguments(parser)
     return parser
 
@@ -109,6 +116,13 @@ def _stop(parser: ArgumentParser) -> None:
     )
 
 
+def _restart(parser: ArgumentParser) -> None:
+    _stop(parser)
+    parser.add_argument(
+        "--force", action="store_const", const=True, help="also stop a server that would not start again"
+    )
+
+
 def _update(parser: ArgumentParser) -> None:
     parser.add_argument("--dry-run", action="store_true", help="only say what would change")
 
@@ -117,6 +131,14 @@ def _logs(parser: ArgumentParser) -> None:
     _add_names(parser, "+")
     parser.add_argument("-n", "--lines", type=_count, default=10, metavar="LINES", help="how many lines (default: 10)")
     parser.add_argument("-f", "--follow", action="store_true", help="go on, and show what is written")
+
+
+def _config(parser: ArgumentParser) -> None:
+    parser.add_argument("name", type=_name, metavar="NAME", help="a cluster")
+    parser.add_argument(
+        "action", choices=("get", "set", "unset", "diff", "check"), metavar="ACTION", help="one of the actions below"
+    )
+    parser.add_argument("settings", nargs="*", default=[], type=_name, metavar="SETTING", help="what it is about")
 
 
 def _check(parser: ArgumentParser) -> None:
@@ -161,6 +183,21 @@ def _count(text: str) -> int:
     return int(text)
 
 
+_CONFIG_DETAILS = """\
+actions:
+  get [KEY ...]      show what the files say, what the running server goes by, and where that comes from;
+                     without a KEY, for all settings that a file sets, or that differ
+  set KEY=VALUE ...  write settings into postgresql.conf, and have the server take them; what it refuses is
+                     put back as it was (exit status 1)
+  unset KEY ...      take settings out of postgresql.conf, likewise
+  diff               show what differs between the files and the running server (exit status 1 if anything does)
+  check              say why the next start would fail (exit status 1 if it would)
+
+To a pipe, `get` prints a line for each setting: name, value in the file, running value, where that is from,
+and a note, separated by tabs; a value that is not there is a dash, and the note may be empty.
+
+"""
+
 COMMANDS = {
     "status": Command(
         "status",
@@ -175,7 +212,12 @@ COMMANDS = {
         ("pgsupctl stop shop", "pgsupctl stop 'shop-*' --mode smart --timeout 2min"),
         _stop,
     ),
-    "restart": Command("orders", "stop clusters, and start them again", ("pgsupctl restart shop --mode fast",), _stop),
+    "restart": Command(
+        "orders",
+        "stop clusters, and start them again",
+        ("pgsupctl restart shop --mode fast", "pgsupctl restart shop --force"),
+        _restart,
+    ),
     "reload": Command("orders", "have servers read their configuration again", ("pgsupctl reload shop web",), _order),
     "kill": Command(
         "orders",
@@ -194,6 +236,18 @@ COMMANDS = {
         "show the end of clusters' logs",
         ("pgsupctl logs shop", "pgsupctl logs shop web -n 50 -f"),
         _logs,
+    ),
+    "config": Command(
+        "config",
+        "show and change the settings of a cluster",
+        (
+            "pgsupctl config shop get work_mem",
+            "pgsupctl config shop set work_mem=64MB shared_buffers=1GB",
+            "pgsupctl config shop unset work_mem",
+            "pgsupctl config shop diff",
+        ),
+        _config,
+        _CONFIG_DETAILS,
     ),
     "check": Command(
         "check",

@@ -1,8 +1,8 @@
 """pgsupctl check: everything that can be known to be wrong before anything is touched.
 
 No daemon is asked, and none needs to run: the inventory is read as the daemon would read it, and for each cluster
-the questions are asked that come before a start. Only PostgreSQL itself can judge a postgresql.conf, so its
-`postgres -C` is run.
+the questions are asked that come before a start. Only PostgreSQL itself can judge its files: `postgres -C` is run for
+postgresql.conf, and a server that runs is asked what it thinks of pg_hba.conf and pg_ident.conf as they are now.
 """
 
 from __future__ import annotations
@@ -16,39 +16,49 @@ from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory import ClusterSpec, load
 from pgsupervisor.inventory.lookup import installation_of
 from pgsupervisor.paths import default_inventory_path
-from pgsupervisor.postgres import preflight
 from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres.lint import Lint, lint
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:
     """Print what is wrong with each cluster, one problem per line."""
     inventory = load(arguments.config or default_inventory_path(os.geteuid(), os.environ))
-    found = {name: _problems(spec) for name, spec in inventory.clusters.items()}
+    found = {name: _lint(spec) for name, spec in inventory.clusters.items()}
     if arguments.json:
-        clusters = [{"name": name, "problems": problems} for name, problems in found.items()]
+        clusters = [
+            {"name": name, "problems": _problems(each), "unchecked": each.unasked or None}
+            for name, each in found.items()
+        ]
         print(json.dumps({"inventory": inventory.path, "clusters": clusters}))
     else:
-        for name, problems in found.items():
-            for problem in problems or ["ok"]:
-                print(escape(f"{name}: {problem}"))
-    return 1 if any(found.values()) else 0
+        for name, each in found.items():
+            for line in (*(_problems(each) or ["ok"]), *_unchecked(each)):
+                print(escape(f"{name}: {line}"))
+    return 1 if any(map(_problems, found.values())) else 0
 
 
-def _problems(spec: ClusterSpec) -> list[str]:
-    """Return what is wrong with a cluster, in words."""
+def _lint(spec: ClusterSpec) -> Lint:
+    """Return what is wrong with a cluster."""
     try:
         installation = installation_of(spec.installation)
-        run_as = Cluster(installation, spec.data_directory, user=spec.user).run_as
+        cluster = Cluster(installation, spec.data_directory, user=spec.user, config_file=spec.config_file)
         if spec.init and not os.path.lexists(spec.data_directory):
-            if run_as is None and os.geteuid() == 0:
-                return [f"initdb refuses to run as root; name the `user` that {spec.data_directory} shall belong to"]
-            return []
-        return preflight.reasons(
-            installation,
-            spec.data_directory,
-            run_as=run_as,
-            config_file=spec.config_file,
-            settings=spec.server_settings,
-        )
+            if cluster.run_as is None and os.geteuid() == 0:
+                why = f"initdb refuses to run as root; name the `user` that {spec.data_directory} shall belong to"
+                return Lint((why,))
+            return Lint(())
+        return lint(cluster, spec.server_settings)
     except (PgSupervisorError, OSError) as error:
-        return [str(error)]
+        return Lint((str(error),))
+
+
+def _problems(found: Lint) -> list[str]:
+    """Return the problems in words: a server that starts without its pg_ident.conf is not what anybody wants either."""
+    return [*found.fatal, *found.others]
+
+
+def _unchecked(found: Lint) -> list[str]:
+    """Say what could not be looked at. That is no problem: a server may well let no administrator in like this."""
+    if not found.unasked:
+        return []
+    return [f"pg_hba.conf and pg_ident.conf were not checked, the running server could not be asked: {found.unasked}"]

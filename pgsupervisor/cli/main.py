@@ -75,6 +75,13 @@ def _text(error: PgSupervisorError) -> str:
             return f"{facts.get('path')}: {key}{facts.get('why')}; nothing was changed"
         case protocol.LOG_NOT_READABLE:
             return f"the log {facts.get('path')} cannot be read: {facts.get('why')}"
+        case protocol.UNKNOWN_SETTING:
+            return f"the server knows no setting {facts.get('name')}; `pgsupctl config NAME get` shows what is set"
+        case protocol.CONFIGURATION_REFUSED:
+            line = f":{facts['line']}" if facts.get("line") else ""
+            return f"{facts['path']}{line}: {facts.get('why')}" if facts.get("path") else str(facts.get("why"))
+        case protocol.CONFIGURATION_NOT_READABLE:
+            return f"where the settings stand cannot be told: {facts.get('why')}"
         case protocol.SHUTTING_DOWN:
             return "pgsupervisord is about to end, and takes no more orders"
         case _:

@@ -21,8 +21,8 @@ def run(arguments: Namespace, screen: Screen) -> int:
     """Give the order, and tell by the exit status whether it was carried out for every cluster."""
     if not arguments.names:
         arguments.parser.error("name the clusters, or patterns such as 'shop-*'; `all` means every cluster")
-    # `mode` and `timeout` are those of the commands that have them.
-    options = {name: getattr(arguments, name, None) for name in ("mode", "timeout")}
+    # These are given to the commands that have them.
+    options = {name: getattr(arguments, name, None) for name in ("mode", "timeout", "force")}
     with Client(arguments.socket) as client:
         answers = client.stream(_METHODS[arguments.command], names=arguments.names, **options)
         awaited = islice(answers, 1) if arguments.no_wait else answers

@@ -9,7 +9,8 @@ import msgspec
 
 from pgsupervisor.control.protocol import Parameters
 
-_AT = re.compile(r"`\$\.([^`\[.]+)|(?:unknown|required) field `([^`]+)`")
+_AT = re.compile(r"`\$\.([^`\[.]+)")
+_FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
 
 
 class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -33,10 +34,16 @@ class Names(_Strict, frozen=True):
 
 
 class StopNames(Names, frozen=True):
-    """Stop and Restart."""
+    """Stop."""
 
     mode: Literal["smart", "fast", "immediate"] | None = None
     timeout: Annotated[float, msgspec.Meta(ge=0, le=366 * 86400)] | None = None
+
+
+class RestartNames(StopNames, frozen=True):
+    """Restart."""
+
+    force: bool | None = None
 
 
 class Dry(_Strict, frozen=True):
@@ -51,6 +58,31 @@ class Log(_Strict, frozen=True):
     name: str
     lines: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
     follow: bool | None = None
+
+
+class Name(_Strict, frozen=True):
+    """CheckConfiguration."""
+
+    name: str
+
+
+class Keys(Name, frozen=True):
+    """GetConfiguration."""
+
+    keys: list[str]
+
+
+class Assignment(_Strict, frozen=True):
+    """A setting, and the value that it is to have; None: none."""
+
+    name: str
+    value: str | None = None
+
+
+class Assignments(Name, frozen=True):
+    """SetConfiguration."""
+
+    changes: Annotated[list[Assignment], msgspec.Meta(min_length=1)]
 
 
 class Leave(_Strict, frozen=True):
@@ -78,5 +110,5 @@ def read(parameters: Parameters, shape: type[Shape]) -> Shape:
     try:
         return msgspec.convert(dict(parameters), type=shape)
     except msgspec.ValidationError as error:
-        found = _AT.search(str(error))
-        raise InvalidParameterError((found[1] or found[2]) if found else "parameters") from error
+        found = _AT.search(str(error)) or _FIELD.search(str(error))
+        raise InvalidParameterError(found[1] if found else "parameters") from error

@@ -3,12 +3,65 @@
 from __future__ import annotations
 
 import time
-from typing import TypedDict
+from typing import NotRequired, TypedDict
 
+from pgsupervisor.supervision import configuration
+from pgsupervisor.supervision.configuration import Report, Setting
 from pgsupervisor.supervision.life import Life
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.plan import LATER_KEYS, Change
 from pgsupervisor.supervision.supervisor import Kept, Updated
+
+
+class SettingChangeRecord(TypedDict):
+    """The type SettingChange of the interface."""
+
+    name: str
+    was: str
+    now: str
+
+
+class MistakeRecord(TypedDict):
+    """The type Mistake of the interface."""
+
+    path: str
+    line: int
+    why: str
+
+
+class ReportRecord(TypedDict):
+    """The type Report of the interface."""
+
+    verdict: str
+    files: list[str]
+    changes: list[SettingChangeRecord]
+    pending: list[SettingChangeRecord]
+    mistakes: list[MistakeRecord]
+    overruled: list[str]
+    unverified: str | None
+
+
+class SettingRecord(TypedDict):
+    """The type Setting of the interface."""
+
+    name: str
+    written: str | None
+    running: str | None
+    path: str | None
+    line: int | None
+    source: str | None
+    pending: bool
+    differs: bool
+
+
+class OutcomeRecord(TypedDict):
+    """The type Outcome of the interface."""
+
+    name: str
+    ok: bool
+    state: str
+    message: str
+    report: NotRequired[ReportRecord]
 
 
 class ClusterRecord(TypedDict):
@@ -23,6 +76,8 @@ class ClusterRecord(TypedDict):
     version: str | None
     restarts: int
     reason: str
+    report: ReportRecord | None
+    polled: str | None
     standby: bool
     installation: str
     data_directory: str
@@ -32,7 +87,7 @@ class ClusterRecord(TypedDict):
 
 def cluster(kept: Kept, now: float) -> ClusterRecord:
     """Return a cluster as it is at `now`, a time of the clock that lives are counted by."""
-    life = kept.life
+    life, polled = kept.life, kept.postmaster.polled
     return {
         "name": kept.spec.name,
         "state": life.state,
@@ -43,7 +98,9 @@ def cluster(kept: Kept, now: float) -> ClusterRecord:
         "port": kept.postmaster.port,
         "version": kept.postmaster.version,
         "restarts": life.restarts,
-        "reason": life.reason,
+        "reason": _reason(life, polled),
+        "report": report(life.report) if life.report is not None else None,
+        "polled": polled or None,
         "standby": life.standby,
         "installation": kept.spec.installation.name,
         "data_directory": kept.spec.data_directory,
@@ -57,9 +114,40 @@ def progress(name: str, life: Life) -> dict[str, str]:
     return {"name": name, "state": life.state, "reason": life.reason}
 
 
-def outcome(each: Outcome) -> dict[str, str | bool]:
+def outcome(each: Outcome) -> OutcomeRecord:
     """Return the type Outcome of the interface."""
-    return {"name": each.name, "ok": each.ok, "state": each.state, "message": each.message}
+    told: OutcomeRecord = {"name": each.name, "ok": each.ok, "state": each.state, "message": each.message}
+    if each.report is not None:
+        told["report"] = report(each.report)
+    return told
+
+
+def report(each: Report) -> ReportRecord:
+    """Return the type Report of the interface."""
+    return {
+        # The names of a Varlink enum have no blanks.
+        "verdict": each.verdict.replace(" ", "_"),
+        "files": list(each.files),
+        "changes": [_setting_change(one) for one in each.changes],
+        "pending": [_setting_change(one) for one in each.pending],
+        "mistakes": [{"path": one.path, "line": one.line, "why": one.why} for one in each.mistakes],
+        "overruled": list(each.overruled),
+        "unverified": each.unverified or None,
+    }
+
+
+def setting(each: Setting) -> SettingRecord:
+    """Return the type Setting of the interface."""
+    return {
+        "name": each.name,
+        "written": each.written,
+        "running": each.running,
+        "path": each.path,
+        "line": each.line,
+        "source": each.source,
+        "pending": each.pending,
+        "differs": each.differs,
+    }
 
 
 def updated(each: Updated) -> dict[str, object]:
@@ -75,3 +163,14 @@ def updated(each: Updated) -> dict[str, object]:
 def change(each: Change) -> dict[str, str | list[str]]:
     """Return the type Change of the interface."""
     return {"name": each.name, "action": each.action, "effect": each.effect, "keys": list(each.keys)}
+
+
+def _setting_change(each: configuration.Change) -> SettingChangeRecord:
+    return {"name": each.name, "was": each.was, "now": each.now}
+
+
+def _reason(life: Life, polled: str) -> str:
+    """Say all that is to be said of a cluster: of its server, of its configuration, and of how that is watched."""
+    standing = life.report.standing if life.report is not None else ""
+    watched = f"configuration files are polled: {polled}" if polled else ""
+    return "; ".join(filter(None, (life.reason, standing, watched)))

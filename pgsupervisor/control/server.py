@@ -13,21 +13,23 @@ from functools import partial
 from typing import Final, Protocol, TypeAlias
 
 from pgsupervisor import __version__
-from pgsupervisor.control import parameters, protocol, records
+from pgsupervisor.control import configuration, parameters, protocol, records
 from pgsupervisor.control.access import LOOKING, groups_of, may, peer_of, user_of
 from pgsupervisor.control.connection import Call, converse
 from pgsupervisor.control.logs import follow_log, read_log
 from pgsupervisor.control.protocol import Parameters, Reply
+from pgsupervisor.control.refusal import RefusalError
 from pgsupervisor.errors import InventoryError, NoSuchClusterError
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
-from pgsupervisor.supervision.supervisor import ALL, Report, Supervisor, Updated
+from pgsupervisor.supervision.supervisor import ALL, Kept, Report, Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
 MAX_CONNECTIONS: Final = 64
 """Connections that one user may have at a time; more are turned away at once, and nobody else notices."""
 
 _ORDERS: Final = frozenset(
-    f"{protocol.INTERFACE}.{name}" for name in ("Start", "Stop", "Restart", "Reload", "Kill", "Update", "StopDaemon")
+    f"{protocol.INTERFACE}.{name}"
+    for name in ("Start", "Stop", "Restart", "Reload", "Kill", "Update", "SetConfiguration", "StopDaemon")
 )
 """The methods that change something."""
 
@@ -62,14 +64,6 @@ class Daemon(Protocol):
         """Begin to exit, and return at once."""
 
 
-class _ErrorReplyError(Exception):
-    """Ends a call with an error reply."""
-
-    def __init__(self, error: str, **facts: object) -> None:
-        super().__init__(error)
-        self.reply = Reply(facts, error=error)
-
-
 class ControlServer:
     """Answers calls, one task for each connection."""
 
@@ -92,6 +86,9 @@ class ControlServer:
             "io.pgsupervisor.Kill": self._kill,
             "io.pgsupervisor.Update": self._update,
             "io.pgsupervisor.GetLog": self._get_log,
+            "io.pgsupervisor.GetConfiguration": self._get_configuration,
+            "io.pgsupervisor.SetConfiguration": self._set_configuration,
+            "io.pgsupervisor.CheckConfiguration": self._check_configuration,
             "io.pgsupervisor.GetDaemon": self._get_daemon,
             "io.pgsupervisor.StopDaemon": self._stop_daemon,
         }
@@ -131,7 +128,7 @@ class ControlServer:
         try:
             method = await self._method(call)
             return Reply(await method(call))
-        except _ErrorReplyError as error:
+        except RefusalError as error:
             return error.reply
         except parameters.InvalidParameterError as error:
             return Reply({"parameter": error.name}, error=protocol.INVALID_PARAMETER)
@@ -147,8 +144,8 @@ class ControlServer:
         method = self._methods.get(name)
         if method is None:
             if call.request.interface in {protocol.SERVICE, protocol.INTERFACE}:
-                raise _ErrorReplyError(protocol.METHOD_NOT_FOUND, method=name)
-            raise _ErrorReplyError(protocol.INTERFACE_NOT_FOUND, interface=call.request.interface)
+                raise RefusalError(protocol.METHOD_NOT_FOUND, method=name)
+            raise RefusalError(protocol.INTERFACE_NOT_FOUND, interface=call.request.interface)
         ask = partial(
             may,
             name,
@@ -159,9 +156,9 @@ class ControlServer:
         # The user database may be a slow server on the network: it is asked only if it matters, and not in the loop.
         if not ask(groups=frozenset()) and not ask(groups=await asyncio.to_thread(groups_of, call.peer)):
             user = await asyncio.to_thread(user_of, call.peer)
-            raise _ErrorReplyError(protocol.NOT_PERMITTED, user=user, method=name)
+            raise RefusalError(protocol.NOT_PERMITTED, user=user, method=name)
         if self._daemon.ending and name not in LOOKING:
-            raise _ErrorReplyError(protocol.SHUTTING_DOWN)
+            raise RefusalError(protocol.SHUTTING_DOWN)
         return method
 
     async def _get_info(self, call: Call) -> Parameters:
@@ -179,7 +176,7 @@ class ControlServer:
         try:
             return {"description": protocol.interface_description(name)}
         except KeyError:
-            raise _ErrorReplyError(protocol.INTERFACE_NOT_FOUND, interface=name) from None
+            raise RefusalError(protocol.INTERFACE_NOT_FOUND, interface=name) from None
 
     async def _get_status(self, call: Call) -> Parameters:
         names = parameters.read(call.request.parameters, parameters.Names).names
@@ -208,8 +205,8 @@ class ControlServer:
         return await self._order(call, asked, Stop(asked.mode, asked.timeout))
 
     async def _restart(self, call: Call) -> Parameters:
-        asked = parameters.read(call.request.parameters, parameters.StopNames)
-        return await self._order(call, asked, Restart(asked.mode, asked.timeout))
+        asked = parameters.read(call.request.parameters, parameters.RestartNames)
+        return await self._order(call, asked, Restart(asked.mode, asked.timeout, force=bool(asked.force)))
 
     async def _reload(self, call: Call) -> Parameters:
         return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Reload())
@@ -227,17 +224,30 @@ class ControlServer:
 
     async def _get_log(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Log)
-        kept = self._supervisor.select([asked.name])
-        if len(kept) != 1:
-            raise NoSuchClusterError(asked.name)
-        path = kept[0].spec.logfile
+        path = self._one(asked.name).spec.logfile
         try:
             if asked.follow:
                 _need_more(call)
                 await follow_log(call, self._watcher, path, asked.lines)
             return {"text": read_log(path, asked.lines)}
         except OSError as error:
-            raise _ErrorReplyError(protocol.LOG_NOT_READABLE, path=path, why=error.strerror or str(error)) from error
+            raise RefusalError(protocol.LOG_NOT_READABLE, path=path, why=error.strerror or str(error)) from error
+
+    async def _get_configuration(self, call: Call) -> Parameters:
+        asked = parameters.read(call.request.parameters, parameters.Keys)
+        found = await configuration.settings(self._one(asked.name), asked.keys)
+        return {"settings": [records.setting(each) for each in found]}
+
+    async def _set_configuration(self, call: Call) -> Parameters:
+        asked = parameters.read(call.request.parameters, parameters.Assignments)
+        changes = {each.name: each.value for each in asked.changes}
+        kept = self._one(asked.name)
+        outcome = await configuration.configure(self._supervisor, kept, changes, _report_to(call))
+        return {"outcomes": [records.outcome(outcome)]}
+
+    async def _check_configuration(self, call: Call) -> Parameters:
+        asked = parameters.read(call.request.parameters, parameters.Name)
+        return {"problems": list(await self._one(asked.name).postmaster.objections())}
 
     async def _get_daemon(self, call: Call) -> Parameters:
         parameters.read(call.request.parameters, parameters.Nothing)
@@ -253,6 +263,13 @@ class ControlServer:
         leave = parameters.read(call.request.parameters, parameters.Leave).leave
         self._daemon.end(leave=leave)
         return {}
+
+    def _one(self, name: str) -> Kept:
+        """Return the cluster that a name means; a pattern that means several is no name of one."""
+        kept = self._supervisor.select([name])
+        if len(kept) != 1:
+            raise NoSuchClusterError(name)
+        return kept[0]
 
     def _records(self, names: Sequence[str]) -> list[records.ClusterRecord]:
         now = asyncio.get_running_loop().time()

@@ -3,6 +3,9 @@
 What blocks (looking at the directory, initdb, starting the server, asking how it went down) runs in a thread and
 comes back as a fact. What happens by itself is told by the kernel: the pidfd when the server ends, inotify when it
 rewrites postmaster.pid, whose last line says `ready`. Between those, nothing runs here at all.
+
+What the server takes from its configuration files is told by nobody. It is asked, each time after it was told to
+read them.
 """
 
 from __future__ import annotations
@@ -12,21 +15,26 @@ import errno
 import os
 import random
 import subprocess
-from collections.abc import Callable
-from dataclasses import dataclass
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
 from signal import Signals
 from typing import BinaryIO
 
+from pgsupervisor.daemon import configuration
+from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.last_words import last_words
-from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.daemon.verdict import Values, judge
+from pgsupervisor.errors import PgSupervisorError, ProbeError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import pidfile, preflight
+from pgsupervisor.postgres import pidfile, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.controldata import clean_shutdown
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.supervision.configuration import Report, Setting
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.life import Exited, Ready, Spawned, SpawnFailed
+from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Spawned, SpawnFailed
+from pgsupervisor.supervision.supervisor import Assignments, Undo
 from pgsupervisor.system.logfile import open_for_append, written_since
 from pgsupervisor.system.process import Process, User, children
 from pgsupervisor.system.watch import Watcher
@@ -41,7 +49,10 @@ class _CannotStartError(PgSupervisorError):
 
 @dataclass(slots=True)
 class _Running:
-    """A postmaster that runs, held by its pidfd; `child` if we started it, and may ask for its exit status."""
+    """A postmaster that runs, held by its pidfd; `child` if we started it, and may ask for its exit status.
+
+    `in_force` is what it goes by of the settings in its files, as far as we know.
+    """
 
     spec: ClusterSpec
     installation: Installation
@@ -53,6 +64,7 @@ class _Running:
     socket_directory: str | None = None
     standby: bool | None = None
     told_to_stop: bool = False
+    in_force: Values = field(default_factory=dict)
     cancel_watch: Callable[[], None] = lambda: None
 
     @property
@@ -69,6 +81,7 @@ class HostedPostmaster:
         self._post = post
         self._watcher = watcher
         self._installations = installations
+        self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
         self._running: _Running | None = None
         self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
         self._tasks: set[asyncio.Task[None]] = set()
@@ -84,9 +97,15 @@ class HostedPostmaster:
         """The directory of the running server's first Unix socket."""
         return self._running.socket_directory if self._running is not None else None
 
+    @property
+    def polled(self) -> str:
+        """Why its configuration files have to be polled; empty if they need not be."""
+        return self._files.polled
+
     def renew(self, spec: ClusterSpec) -> None:
         """Go by this spec from the next start on."""
         self._spec = spec
+        self._files.renew(spec)
 
     async def find(self) -> None:
         """Adopt the server if it runs already. What keeps us from looking will be told by the first start."""
@@ -95,34 +114,79 @@ class HostedPostmaster:
         except (OSError, PgSupervisorError):
             return
         if running is not None:
-            self._hold(running)
+            await self._hold_adopted(running)
 
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
         spec = self._spec
         try:
-            running = await asyncio.to_thread(lambda: self._adopt(spec) or self._start(spec))
+            running = await asyncio.to_thread(self._adopt, spec)
+            if running is not None:
+                await self._hold_adopted(running)
+                return
+            # Before the server reads them: what changes after this is heard, and told to it.
+            await self._files.tell()
+            if await asyncio.to_thread(self._prepare, spec):
+                await self._files.tell()
+            running = await asyncio.to_thread(self._start, spec)
         except PgSupervisorError as error:
             # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
             self._post(SpawnFailed(str(error), hopeless=True, jitter=1.0))
         except OSError as error:
             self._post(SpawnFailed(str(error), hopeless=False, jitter=_jitter()))
         else:
+            running.in_force = self._files.told.settings
             self._hold(running)
 
     def signal(self, number: Signals) -> None:
         """Send a signal to the postmaster; a SIGKILL reaches its backends too, which would outlive it."""
         if self._running is None:
             return
-        if number is not Signals.SIGHUP:
-            self._running.told_to_stop = True
+        self._running.told_to_stop = True
         if number is Signals.SIGKILL:
             _kill(self._running.process)
         else:
             self._running.process.signal(number)
 
+    async def reload(self) -> Report:
+        """Have the server read its configuration files, and ask it what it made of them."""
+        running = self._running
+        if running is None:
+            return Report(unverified="it had just ended")
+        files = await self._files.tell()
+        written = self._files.told.settings
+        running.process.signal(Signals.SIGHUP)
+        try:
+            # The postmaster reads its files before it lets anybody in who comes after the signal (ServerLoop in
+            # postmaster.c), so whoever asks now hears what it made of them.
+            found = await asyncio.to_thread(probe.inspect, running.cluster)
+        except ProbeError as error:
+            return Report(files, unverified=str(error))
+        self._files.use(found.settings[name].value for name in ("hba_file", "ident_file"))
+        report, running.in_force = judge(files, running.in_force, written, found)
+        return report
+
+    async def objections(self) -> Sequence[str]:
+        """Return why the next start would fail, as far as that can be told now."""
+        spec = self._spec
+        try:
+            return await asyncio.to_thread(lambda: configuration.objections(self._look_up(spec)[1], spec))
+        except (OSError, PgSupervisorError) as error:
+            return (str(error),)
+
+    async def settings(self) -> Sequence[Setting]:
+        """Return where every setting stands that a file sets or the server knows."""
+        return await asyncio.to_thread(lambda: configuration.settings(self._look_up(self._spec)[1]))
+
+    async def write(self, changes: Assignments) -> Undo:
+        """Change settings in postgresql.conf, and return what puts it back as it was."""
+        spec = self._spec
+        undo = await asyncio.to_thread(lambda: configuration.write(self._look_up(spec)[1], spec, changes))
+        return lambda: asyncio.to_thread(undo)
+
     def release(self) -> None:
         """Let go of the postmaster, which runs on."""
+        self._files.close()
         running, self._running = self._running, None
         if running is not None:
             self._let_go(running)
@@ -136,10 +200,11 @@ class HostedPostmaster:
             return None
         return _Running(spec, installation, cluster, process, None, _size(spec.logfile))
 
-    def _start(self, spec: ClusterSpec) -> _Running:
-        """Start a server, after the checks that give a reason in words."""
+    def _prepare(self, spec: ClusterSpec) -> bool:
+        """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting."""
         installation, cluster = self._look_up(spec)
-        if spec.init and not os.path.lexists(spec.data_directory):
+        missing = spec.init and not os.path.lexists(spec.data_directory)
+        if missing:
             if spec.data_directory in self._seen:
                 raise _CannotStartError(
                     f"{spec.data_directory} was there and is gone: bring it back (is its disk mounted?), or make a new "
@@ -156,6 +221,10 @@ class HostedPostmaster:
         )
         if problems:
             raise _CannotStartError("; ".join(problems))
+        return missing
+
+    def _start(self, spec: ClusterSpec) -> _Running:
+        installation, cluster = self._look_up(spec)
         with _open_log(spec.logfile, cluster.run_as) as log:
             offset = os.fstat(log.fileno()).st_size
             cluster.start(log, spec.server_settings, environment=spec.environment, detach=True)
@@ -190,6 +259,14 @@ class HostedPostmaster:
         return Exited(reason, clean=clean, hopeless=refused is not None, jitter=_jitter())
 
     # What happens, in the loop.
+
+    async def _hold_adopted(self, running: _Running) -> None:
+        """Hold a server that ran already; nobody knows what it has read, so it is told to read its files again."""
+        await self._files.tell()
+        running.in_force = self._files.told.settings
+        self._hold(running)
+        if running.spec.watch:
+            self._post(FilesChanged())
 
     def _hold(self, running: _Running) -> None:
         self._running = running

@@ -13,7 +13,8 @@ import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from pgsupervisor.inventory.spec import LogFormat
-from pgsupervisor.supervision.life import Event, Life, State
+from pgsupervisor.supervision.configuration import Report
+from pgsupervisor.supervision.life import Event, Life, Reloaded, State
 
 
 def logger(log_format: LogFormat) -> FilteringBoundLogger:
@@ -69,7 +70,9 @@ class Reporter:
         self._log = log
 
     def changed(self, name: str, before: Life, event: Event, after: Life) -> None:
-        """Log a change of a cluster's state, or of what is said about it."""
+        """Log a change of a cluster's state, or of what is said about it, and what came of a reload."""
+        if isinstance(event, Reloaded) and after.report is event.report:
+            self._reloaded(name, event.report)
         if (before.state, before.reason) == (after.state, after.reason):
             return
         tell = self._log.error if after.state is State.FATAL else self._log.info
@@ -83,6 +86,22 @@ class Reporter:
             on=type(event).__name__,
             **{key: fact for key, fact in (("pid", after.pid), ("reason", after.reason)) if fact},
         )
+
+    def polled(self, directory: str, why: str) -> None:
+        """Log that a directory is looked at again and again, since the kernel does not tell of changes in it."""
+        self._log.warning("directory is polled", directory=directory, reason=why)
+
+    def _reloaded(self, name: str, report: Report) -> None:
+        tell = self._log.info if report.verdict == "applied" else self._log.warning
+        facts = {
+            "files": list(report.files),
+            "changes": [change.text for change in report.changes],
+            "pending": [change.text for change in report.pending],
+            "mistakes": [f"{each.path}:{each.line}: {each.why}" for each in report.mistakes],
+            "overruled": list(report.overruled),
+            "reason": report.unverified,
+        }
+        tell("reloaded", cluster=name, outcome=report.verdict, **{key: fact for key, fact in facts.items() if fact})
 
     def mistake(self, where: str, error: Exception) -> None:
         """Log a mistake of ours, with its traceback."""

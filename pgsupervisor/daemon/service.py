@@ -36,7 +36,7 @@ class Service:
         self.inventory_path = inventory.path
         self._log = log
         self._reporter = Reporter(log)
-        self._watcher = Watcher(asyncio.get_running_loop())
+        self._watcher = Watcher(asyncio.get_running_loop(), refused=self._reporter.polled)
         self._installations = Installations()
         self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake)
         self._control = ControlServer(self._supervisor, self, self._watcher, self._reporter.mistake)

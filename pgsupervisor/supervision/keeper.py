@@ -20,6 +20,7 @@ from functools import partial
 from signal import Signals
 from typing import Protocol, TypeAlias
 
+from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.life import (
     Action,
@@ -28,10 +29,12 @@ from pgsupervisor.supervision.life import (
     Life,
     Order,
     Policy,
+    Reloaded,
     Signal,
     Spawn,
     SpawnFailed,
     State,
+    TellToReload,
     Timeout,
 )
 from pgsupervisor.supervision.machine import step
@@ -48,6 +51,9 @@ class Postmaster(Protocol):
 
     def signal(self, number: Signals) -> None:
         """Send a signal to the postmaster, if there is one."""
+
+    async def reload(self) -> Report:
+        """Have the postmaster read its configuration files, and return what it made of them."""
 
     def release(self) -> None:
         """Let go of the postmaster: it runs on, and nothing is posted about it any more."""
@@ -103,6 +109,7 @@ class Keeper:
         self._mistake = mistake
         self._mailbox: asyncio.Queue[tuple[Event, asyncio.Future[Moment] | None]] = asyncio.Queue()
         self._starting: asyncio.Task[None] | None = None
+        self._reloading: asyncio.Task[None] | None = None
         self._waits_at_gate = False
         self._holds_gate = False
 
@@ -142,8 +149,9 @@ class Keeper:
                 if self.life != before:
                     self._safely(partial(self._changed, self.name, before, event, self.life))
         finally:
-            if self._starting is not None:
-                self._starting.cancel()
+            for task in (self._starting, self._reloading):
+                if task is not None:
+                    task.cancel()
             self._leave_gate()
             self._safely(postmaster.release)
             self.found.set()
@@ -200,6 +208,13 @@ class Keeper:
                     self.post(SpawnFailed("the start was called off", hopeless=False, jitter=1.0))
                 else:
                     postmaster.signal(number)
+            case TellToReload():
+                if self._reloading is not None:
+                    # Whatever is still asked is what a server made of its files that has ended since.
+                    self._reloading.cancel()
+                self._reloading = asyncio.create_task(
+                    self._reload(postmaster, self.life.pid), name=f"reload {self.name}"
+                )
 
     def _call_off_start(self) -> bool:
         """End a start that still waits for its turn, and tell whether there was one."""
@@ -218,6 +233,14 @@ class Keeper:
         except Exception as error:  # noqa: BLE001  # around a keeper: a cluster that stayed STARTING would hide it
             self._mistake(self.name, error)
             self.post(SpawnFailed(f"a mistake in pgsupervisor: {error!r}", hopeless=True, jitter=1.0))
+
+    async def _reload(self, postmaster: Postmaster, pid: int | None) -> None:
+        try:
+            report = await postmaster.reload()
+        except Exception as error:  # noqa: BLE001  # around a keeper: a cluster that reloaded for ever would hide it
+            self._mistake(self.name, error)
+            report = Report(unverified=f"a mistake in pgsupervisor: {error!r}")
+        self.post(Reloaded(pid or 0, report))
 
     def _leave_gate_after(self, event: Event) -> None:
         """Let the next server start once this one has, or has failed to, or takes so long that it must be recovery."""

@@ -10,6 +10,8 @@ from enum import IntEnum, StrEnum
 from signal import Signals
 from typing import Literal, Protocol, TypeAlias
 
+from pgsupervisor.supervision.configuration import Report
+
 StopMode: TypeAlias = Literal["smart", "fast", "immediate"]
 """How a server is asked to stop (PostgreSQL manual, "Shutting Down the Server")."""
 
@@ -86,7 +88,8 @@ class Life:
 
     `since` is when the state was entered and `deadline` when the state has its say (`machine`), both in the
     seconds of the clock that `step` is given. `backoff` is the last wait before a restart: None after a
-    stable run, which makes the next restart immediate.
+    stable run, which makes the next restart immediate. `reloading` while the server reads its files again and is asked
+    what it made of them, `reload_due` if that is still to be done, and `report` is what came of it last.
     """
 
     state: State = State.STOPPED
@@ -100,7 +103,9 @@ class Life:
     restarts: int = 0
     rung: Rung | None = None
     rung_timeout: float = 0.0
+    reloading: bool = False
     reload_due: bool = False
+    report: Report | None = None
     standby: bool = False
     reason: str = ""
 
@@ -123,10 +128,11 @@ class Stop:
 
 @dataclass(frozen=True, slots=True)
 class Restart:
-    """The server shall stop, as by `Stop`, and run again."""
+    """The server shall stop, as by `Stop`, and run again; if it would not come up again, only with `force`."""
 
     mode: StopMode | None = None
     timeout: float | None = None
+    force: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -181,12 +187,25 @@ class Exited:
 
 
 @dataclass(frozen=True, slots=True)
+class FilesChanged:
+    """The cluster's configuration files say something else than the server was told, or it is not known what it was."""
+
+
+@dataclass(frozen=True, slots=True)
+class Reloaded:
+    """The server `pid` was told to read its files again, and this is what it made of them."""
+
+    pid: int
+    report: Report
+
+
+@dataclass(frozen=True, slots=True)
 class Timeout:
     """The deadline has passed."""
 
 
 Order: TypeAlias = Start | Stop | Restart | Reload | Kill
-Fact: TypeAlias = Spawned | SpawnFailed | Ready | Exited | Timeout
+Fact: TypeAlias = Spawned | SpawnFailed | Ready | Exited | FilesChanged | Reloaded | Timeout
 Event: TypeAlias = Order | Fact
 
 
@@ -205,4 +224,9 @@ class Signal:
     number: Signals
 
 
-Action: TypeAlias = Spawn | Signal
+@dataclass(frozen=True, slots=True)
+class TellToReload:
+    """Have the postmaster read its configuration files, and ask what it made of them; the outcome is Reloaded."""
+
+
+Action: TypeAlias = Spawn | Signal | TellToReload

@@ -20,18 +20,19 @@ The whole grid is in CONTRIBUTING.md, and a test regenerates it from this module
 from __future__ import annotations
 
 from dataclasses import replace
-from signal import Signals
 from typing import TypeAlias, assert_never
 
 from pgsupervisor.supervision.life import (
     Action,
     Event,
     Exited,
+    FilesChanged,
     Kill,
     Life,
     Policy,
     Ready,
     Reload,
+    Reloaded,
     Restart,
     Rung,
     Signal,
@@ -42,6 +43,7 @@ from pgsupervisor.supervision.life import (
     State,
     Stop,
     StopMode,
+    TellToReload,
     Timeout,
 )
 
@@ -81,7 +83,9 @@ def _stopped(life: Life, event: Event, now: float) -> Step:
             return _start(life, now)
         case Spawned(pid):
             return _adopt(life, pid, now)
-        case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited() | Timeout():
+        case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited():
+            return life, ()
+        case FilesChanged() | Reloaded() | Timeout():
             return life, ()
         case _:
             assert_never(event)
@@ -96,10 +100,13 @@ def _waiting(life: Life, event: Event, now: float) -> Step:
             return _stop_here(life, now, reason="")
         case Spawned(pid):
             return _adopt(life, pid, now)
+        case FilesChanged() if life.early_exits:
+            # It never came up, and what it did not come up with is another configuration now.
+            return _start(life, now)
         case Timeout() if life.state is State.BACKOFF:
             again = replace(life, restarts=life.restarts + 1)
             return _enter(again, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
-        case Timeout() | Reload() | SpawnFailed() | Ready() | Exited():
+        case FilesChanged() | Reloaded() | Timeout() | Reload() | SpawnFailed() | Ready() | Exited():
             return life, ()
         case _:
             assert_never(event)
@@ -111,20 +118,22 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return life, ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
-        case Reload():
-            # A SIGHUP that comes before the postmaster has set its handlers would end it. It waits for Ready.
+        case Reload() | FilesChanged():
+            # Nobody knows whether it has read its files yet, and nobody could ask it. That waits for Ready.
             return replace(life, reload_due=True), ()
         case Spawned(pid):
             return replace(life, pid=pid), ()
         case Ready(standby):
             running = _enter(life, State.RUNNING, now, deadline=now + policy.stable_after)
-            ready = replace(running, early_exits=0, standby=standby, reload_due=False)
-            return ready, (Signal(Signals.SIGHUP),) if life.reload_due else ()
+            ready = replace(running, early_exits=0, standby=standby)
+            return _reload(ready) if life.reload_due else (ready, ())
         case SpawnFailed(reason, hopeless, jitter) | Exited(reason, False, hopeless, jitter):
             failed = replace(life, early_exits=life.early_exits + 1)
             return _fail(policy, failed, reason, hopeless=hopeless, jitter=jitter, now=now)
         case Exited():
             return _ended_cleanly(policy, life, event, now)
+        case Reloaded():
+            return life, ()
         case Timeout():
             waited = now - life.since
             why = "no server yet: it waits for its turn, or is being initialised"
@@ -142,8 +151,14 @@ def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return life, ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
-        case Reload():
-            return life, (Signal(Signals.SIGHUP),)
+        case Reload() | FilesChanged():
+            # What it is reading may be older than this: it has to read once more.
+            return (replace(life, reload_due=True), ()) if life.reloading else _reload(life)
+        case Reloaded(pid, report) if life.reloading and pid == life.pid:
+            told = replace(life, reloading=False, report=report)
+            return _reload(told) if life.reload_due else (told, ())
+        case Reloaded():
+            return life, ()
         case Ready(standby):
             return replace(life, standby=standby), ()
         case Exited(reason, False, hopeless, jitter):
@@ -162,7 +177,7 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return replace(life, want_up=True), ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
-        case Reload() | Ready():
+        case Reload() | Ready() | FilesChanged() | Reloaded():
             return life, ()
         case Spawned(pid):
             # The stop was ordered before there was anybody to receive it.
@@ -182,6 +197,15 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
 
 def _enter(life: Life, state: State, since: float, *, deadline: float | None = None, reason: str = "") -> Life:
     return replace(life, state=state, since=since, deadline=deadline, reason=reason)
+
+
+def _reload(life: Life) -> Step:
+    return replace(life, reloading=True, reload_due=False), (TellToReload(),)
+
+
+def _down(life: Life) -> Life:
+    """Return the life without what was known of the configuration: the next start reads the files anew."""
+    return replace(life, reloading=False, reload_due=False, report=None)
 
 
 def _start(life: Life, now: float) -> Step:
@@ -219,7 +243,7 @@ def _descend(life: Life, rung: Rung, timeout: float, now: float) -> Step:
     patience = max(timeout, IMMEDIATE_TIMEOUT) if rung >= Rung.IMMEDIATE else timeout
     reason = f"{rung.name.lower()} shutdown" if rung < Rung.KILL else "killed"
     since = life.since if life.state is State.STOPPING else now
-    asked = replace(life, rung=rung, rung_timeout=timeout, reload_due=False)
+    asked = replace(_down(life), rung=rung, rung_timeout=timeout)
     return _enter(asked, State.STOPPING, since, deadline=now + patience, reason=reason), (Signal(rung.signal),)
 
 
@@ -232,7 +256,7 @@ def _ended_cleanly(policy: Policy, life: Life, event: Exited, now: float) -> Ste
 
 def _fail(policy: Policy, life: Life, reason: str, *, hopeless: bool, jitter: float, now: float) -> Step:
     """Try again after the next wait, or give up."""
-    down = replace(life, pid=None, failures=life.failures + 1, reload_due=False, standby=False)
+    down = replace(_down(life), pid=None, failures=life.failures + 1, standby=False)
     gave_up = _why_not_again(policy, down, hopeless=hopeless)
     if gave_up is not None:
         return _enter(down, State.FATAL, now, reason=f"{reason}{gave_up}"), ()

@@ -5,17 +5,22 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import assert_never
 
+from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, State, Stop
 
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """What came of an order for one cluster: whether it did what it says, the state then, and why not."""
+    """What came of an order for one cluster: whether it did what it says, the state then, and why not.
+
+    `report` is what the server made of its configuration files, if it was to read them.
+    """
 
     name: str
     ok: bool
     state: State
     message: str
+    report: Report | None = None
 
 
 def outcome(name: str, order: Order, life: Life) -> Outcome | None:
@@ -26,8 +31,7 @@ def outcome(name: str, order: Order, life: Life) -> Outcome | None:
         case Stop() | Kill():
             return _of_down(name, life)
         case Reload():
-            up = life.state in {State.RUNNING, State.STARTING}
-            return Outcome(name, up, life.state, "" if up else "not running; nothing to reload")
+            return _of_reload(name, life)
         case _:
             assert_never(order)
 
@@ -41,6 +45,15 @@ def _of_up(name: str, life: Life) -> Outcome | None:
         why = life.reason if life.state is State.STOPPED else ""
         return Outcome(name, ok=False, state=life.state, message=why or "stopped by a later order")
     return None
+
+
+def _of_reload(name: str, life: Life) -> Outcome | None:
+    if life.reloading or life.reload_due:
+        return None
+    if life.state is not State.RUNNING or life.report is None:
+        return Outcome(name, ok=False, state=life.state, message="not running; nothing to reload")
+    report = life.report
+    return Outcome(name, ok=report.verdict != "rejected", state=life.state, message=report.text, report=report)
 
 
 def _of_down(name: str, life: Life) -> Outcome | None:

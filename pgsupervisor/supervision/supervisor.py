@@ -7,22 +7,32 @@ tells those who listen which clusters changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable, Iterable, Sequence
-from dataclasses import dataclass, replace
+from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
 from itertools import groupby
-from typing import Protocol, Self, TypeAlias
+from typing import Protocol, Self, TypeAlias, TypeVar
 
 from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
+from pgsupervisor.supervision.configuration import Setting
 from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake, Post, Postmaster
-from pgsupervisor.supervision.life import Event, Life, Order, Start, Stop
+from pgsupervisor.supervision.life import Event, Life, Order, Reload, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
 from pgsupervisor.supervision.plan import Action, Plan, daemon_keys, diff
 
+Result = TypeVar("Result")
+
 ALL = "all"
 """The name that means every cluster."""
+
+
+Assignments: TypeAlias = Mapping[str, str | None]
+"""Settings by name, with the values that they are to have in a file; None: not to be set there."""
+
+Undo: TypeAlias = Callable[[], Awaitable[None]]
+"""Puts a file back as it was. Raises ConfigurationError if somebody else has changed it meanwhile, and OSError."""
 
 
 class HostedPostmaster(Postmaster, Protocol):
@@ -43,6 +53,26 @@ class HostedPostmaster(Postmaster, Protocol):
     def socket_directory(self) -> str | None:
         """The directory of the running server's Unix socket."""
 
+    @property
+    def polled(self) -> str:
+        """Why its configuration files have to be polled; empty if they need not be."""
+
+    async def objections(self) -> Sequence[str]:
+        """Return why the next start would fail, as far as that can be told now; empty if nothing is known."""
+
+    async def settings(self) -> Sequence[Setting]:
+        """Return where every setting stands that a file sets or the server knows, by name.
+
+        Raises OSError if the files cannot be read, and ProbeError if a server runs that cannot be asked.
+        """
+
+    async def write(self, changes: Assignments) -> Undo:
+        """Set (or with None take out) settings in its postgresql.conf, and return what puts it back as it was.
+
+        Raises ConfigurationError if a setting cannot be changed there, or PostgreSQL refuses it, ValueError for what
+        no file can say, and OSError if the file cannot be written; it is as it was then.
+        """
+
 
 Host: TypeAlias = Callable[[ClusterSpec, Post], HostedPostmaster]
 """Makes a cluster's postmaster, which posts its facts."""
@@ -59,6 +89,7 @@ class Kept:
     keeper: Keeper
     postmaster: HostedPostmaster
     task: asyncio.Task[None]
+    configuring: asyncio.Lock = field(default_factory=asyncio.Lock)
 
     @property
     def life(self) -> Life:
@@ -115,7 +146,7 @@ class Supervisor:
         self._kept: dict[str, Kept] = {}
         self._listeners: set[Changes] = set()
         self._updating = asyncio.Lock()
-        self._updates: set[asyncio.Task[Updated]] = set()
+        self._works: set[asyncio.Task[object]] = set()
         self._ending = False
 
     async def begin(self) -> None:
@@ -145,6 +176,14 @@ class Supervisor:
         """Give an order to clusters and wait for what comes of it; to be cancelled ends the wait, not the order."""
         return list(await asyncio.gather(*(self._give(each, order, report) for each in kept)))
 
+    async def configure(self, kept: Kept, changes: Assignments, report: Report) -> Outcome:
+        """Change settings in a cluster's files, have the server take them, and return what came of it.
+
+        What the server refuses is put back as it was, also if the wait for that is cancelled. Raises what
+        `HostedPostmaster.write` and what puts it back raise.
+        """
+        return await self._to_the_end(self._configure(kept, changes, report))
+
     def changes(self) -> Changes:
         """Listen to which clusters change, from now on."""
         return Changes(self._listeners)
@@ -158,10 +197,7 @@ class Supervisor:
 
         A cluster that did not change is not touched.
         """
-        task = asyncio.create_task(self._update(new, report))
-        self._updates.add(task)
-        task.add_done_callback(self._updates.discard)
-        return await asyncio.shield(task)
+        return await self._to_the_end(self._update(new, report))
 
     async def end(self, *, leave: bool) -> None:
         """Stop every server, those with the highest number first and equals together, or `leave` them all running."""
@@ -179,6 +215,12 @@ class Supervisor:
 
     async def _give(self, kept: Kept, order: Order, report: Report) -> Outcome:
         name = kept.spec.name
+        if isinstance(order, Restart) and not order.force and kept.life.pid is not None:
+            # A server that runs is worth more than one that was stopped and does not come up again.
+            objections = await kept.postmaster.objections()
+            if objections:
+                why = f"not restarted, as it would not start again: {'; '.join(objections)}; mend that, or use --force"
+                return Outcome(name, ok=False, state=kept.life.state, message=why)
         moment = await kept.keeper.order(order)
         while True:
             report(name, moment.life)
@@ -187,6 +229,31 @@ class Supervisor:
             if (following := await moment.next()) is None:
                 return Outcome(name, ok=False, state=moment.life.state, message="no longer supervised")
             moment = following
+
+    async def _configure(self, kept: Kept, changes: Assignments, report: Report) -> Outcome:
+        async with kept.configuring:
+            undo = await kept.postmaster.write(changes)
+            if kept.life.state is not State.RUNNING:
+                kept.keeper.post(Reload())
+                written = "written; a server that starts reads it"
+                return Outcome(kept.spec.name, ok=True, state=kept.life.state, message=written)
+            told = await self._give(kept, Reload(), report)
+            mistakes = () if told.report is None else told.report.mistakes
+            names = {name.lower() for name in changes}
+            refused = [each for each in mistakes if each.name is not None and each.name.lower() in names]
+            if not refused:
+                return told
+            await undo()
+            await self._give(kept, Reload(), report)
+            why = "; ".join(each.why for each in refused)
+            return replace(told, ok=False, message=f"refused, and put back as it was: {why}")
+
+    async def _to_the_end(self, work: Coroutine[None, None, Result]) -> Result:
+        """Wait for work that goes on to its end even if nobody waits for it any more."""
+        task = asyncio.create_task(work)
+        self._works.add(task)
+        task.add_done_callback(self._works.discard)
+        return await asyncio.shield(task)
 
     async def _update(self, new: Inventory, report: Report) -> Updated:
         async with self._updating:

@@ -3,10 +3,13 @@
 from __future__ import annotations
 
 import json
+import os
+import pwd
 from pathlib import Path
 
 from inventories import write
 from pgsupctl import Finished, pgsupctl
+from servers import sql
 
 from pgsupervisor.postgres import Cluster, Installation
 
@@ -41,6 +44,37 @@ def test_a_server_that_runs_is_not_in_its_own_way(cluster: Cluster, short_direct
     assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")
 
 
+def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, short_directory: Path) -> None:
+    """A running server is asked about its pg_hba.conf and pg_ident.conf; where it cannot be, that is no problem."""
+    cluster.start()
+    cluster.wait_until_started(timeout=60)
+    name = pwd.getpwuid(os.geteuid()).pw_name if cluster.run_as is None else cluster.run_as.name
+    if name != "postgres":
+        sql(cluster, f'create role "{name}" superuser login')
+    path = inventory(
+        short_directory, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n'
+    )
+    hba, ident = Path(cluster.data_directory, "pg_hba.conf"), Path(cluster.data_directory, "pg_ident.conf")
+    ident.write_text("map\n")
+    finished = pgsupctl("check", "-c", path)
+    assert finished.status == 1
+    assert finished.output.startswith(f"shop: {ident}:1: ")
+    ident.write_text("")
+    hba.write_text("local all all trsut\n")
+    trsut = f'{hba}:1: invalid authentication method "trsut"'
+    assert pgsupctl("check", "-c", path) == Finished(1, f"shop: {trsut}\n", "")
+    hba.write_text("local all all reject\n")
+    cluster.reload()
+    rejects = f'pg_hba.conf rejects connection for host "[local]", user "{name}", database "postgres", no encryption'
+    unchecked = "pg_hba.conf and pg_ident.conf were not checked, the running server could not be asked"
+    assert pgsupctl("check", "-c", path) == Finished(0, f"shop: ok\nshop: {unchecked}: {rejects}\n", "")
+    finished = pgsupctl("check", "-c", path, "--json")
+    assert (finished.status, json.loads(finished.output)["clusters"]) == (
+        0,
+        [{"name": "shop", "problems": [], "unchecked": rejects}],
+    )
+
+
 def test_every_problem_of_every_cluster(
     installation: Installation, data_directory: Path, short_directory: Path
 ) -> None:
@@ -69,7 +103,7 @@ def test_every_problem_of_every_cluster(
         {
             "inventory": path,
             "clusters": [
-                {"name": name, "problems": [line.removeprefix(f"{name}: ")]}
+                {"name": name, "problems": [line.removeprefix(f"{name}: ")], "unchecked": None}
                 for name, line in (("shop", shop), ("gone", gone), ("new", new))
             ],
         },

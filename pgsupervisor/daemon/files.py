@@ -1,0 +1,162 @@
+"""The configuration files of one cluster: watched, and told of when they say something else than the server was told.
+
+Not events are what counts but contents. An editor writes a backup, a temporary file and a rename; `touch` and a rewrite
+of the same bytes change nothing. So whatever happens to a name that has a part in the configuration only starts a wait
+for quiet, and what is read then is compared with what the server was told last.
+
+Which names have a part is found in the files themselves, and changes with them. They are therefore read after they are
+watched: what changes in between is heard, and what turns up as new is watched before it is read again.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import itertools
+from collections.abc import Callable, Iterable
+
+from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.errors import InstallationError
+from pgsupervisor.inventory.spec import ClusterSpec
+from pgsupervisor.postgres import sources
+from pgsupervisor.postgres.sources import Sources
+from pgsupervisor.system.trail import Place, trail, trail_into
+from pgsupervisor.system.watch import Watcher
+
+_PATIENCE = 10
+"""How many times the quiet time a change waits at most, while others follow it."""
+
+_ROUNDS = 5
+"""How often files are read over again because they lead to others. Events tell of what changes faster than that."""
+
+_NEWEST = 1000
+"""The major version of a PostgreSQL that cannot be found: one that knows every way to include a file."""
+
+
+def quiet_at(first: float, last: float, delay: float) -> float:
+    """Return when there has been quiet for `delay` after the `last` of several changes, all in seconds of one clock.
+
+    Whoever never pauses is not waited for: some time after the `first`, it is enough.
+    """
+    return min(last + delay, first + _PATIENCE * delay)
+
+
+class ConfigurationFiles:
+    """The files of one cluster's configuration; made and used in the event loop.
+
+    `changed` is called when they have come to say something else than the server was `told`.
+    """
+
+    def __init__(
+        self, spec: ClusterSpec, watcher: Watcher, installations: Installations, changed: Callable[[], None]
+    ) -> None:
+        self.told = Sources({}, (), {})
+        self._spec = spec
+        self._watcher = watcher
+        self._installations = installations
+        self._changed = changed
+        self._also: tuple[str, ...] = ()
+        self._watched: dict[Place, Callable[[], None]] = {}
+        self._first: float | None = None
+        self._timer: asyncio.TimerHandle | None = None
+        self._looks: set[asyncio.Task[None]] = set()
+        self._reading = asyncio.Lock()
+        self._closed = False
+
+    @property
+    def polled(self) -> str:
+        """Why some of their directories are polled; empty if the kernel watches them all."""
+        reasons = (self._watcher.polling(place.directory) for place in self._watched)
+        return next((reason for reason in reasons if reason), "")
+
+    def renew(self, spec: ClusterSpec) -> None:
+        """Go by this spec from now on."""
+        self._spec = spec
+        self._touched()
+
+    def use(self, paths: Iterable[str]) -> None:
+        """Watch these files too, which the server says it uses: those of its start, whatever is set now."""
+        also = tuple(path for path in paths if path not in self.told.digests or path in self._also)
+        if also != self._also:
+            self._also = also
+            self._touched()
+
+    async def tell(self) -> tuple[str, ...]:
+        """Read what the server is told now, and return the paths of the files that say something else than before."""
+        async with self._reading:
+            before, self.told = self.told, await self._read()
+        names = before.digests.keys() | self.told.digests.keys()
+        return tuple(sorted(name for name in names if before.digests.get(name) != self.told.digests.get(name)))
+
+    def close(self) -> None:
+        """Watch no more."""
+        self._closed = True
+        if self._timer is not None:
+            self._timer.cancel()
+        for look in self._looks:
+            look.cancel()
+        self._watch(())
+
+    async def _read(self) -> Sources:
+        found = self.told
+        watched: tuple[Place, ...] = ()
+        for _ in range(_ROUNDS):
+            found, places = await asyncio.to_thread(self._look_at, self._spec)
+            if places == watched:
+                break
+            self._watch(places)
+            watched = places
+        return found
+
+    def _look_at(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...]]:
+        """Read the files, and find the places that have a part in them; in a thread."""
+        try:
+            major = self._installations.of(spec.installation).major
+        except InstallationError:
+            major = _NEWEST
+        found = sources.read(
+            spec.data_directory,
+            major=major,
+            config_file=spec.config_file,
+            given=spec.server_settings,
+            also=self._also,
+        )
+        if not spec.watch:
+            return found, ()
+        files = itertools.chain.from_iterable(map(trail, found.digests))
+        directories = itertools.chain.from_iterable(map(trail_into, found.directories))
+        return found, tuple(dict.fromkeys((*files, *directories)))
+
+    def _watch(self, places: Iterable[Place]) -> None:
+        """Watch these places and no others. Each is watched anew: another directory may have its name by now."""
+        before, self._watched = self._watched, {}
+        for place in () if self._closed else places:
+            try:
+                self._watched[place] = self._watcher.watch(
+                    place.directory, place.name, self._touched, contents=place.contents
+                )
+            except OSError:
+                continue  # gone at this moment, or not ours to read: what is above it tells when that changes
+        for cancel in before.values():
+            cancel()
+
+    def _touched(self) -> None:
+        """Wait for quiet, since something happened."""
+        loop = asyncio.get_running_loop()
+        now = loop.time()
+        self._first = now if self._first is None else self._first
+        if self._timer is not None:
+            self._timer.cancel()
+        self._timer = loop.call_at(quiet_at(self._first, now, self._spec.reload_delay), self._quiet)
+
+    def _quiet(self) -> None:
+        self._first = self._timer = None
+        look = asyncio.create_task(self._look(), name=f"look at the files of {self._spec.name}")
+        self._looks.add(look)
+        look.add_done_callback(self._looks.discard)
+
+    async def _look(self) -> None:
+        async with self._reading:
+            found = await self._read()
+            changed = found.digests != self.told.digests
+        if changed and self._spec.watch:
+            self._changed()

@@ -27,7 +27,7 @@ def moves(pid: int) -> dict[str, tuple[str, ...]]:
 
 
 def test_an_idle_daemon_does_nothing(site: Site, tmp_path: Path) -> None:
-    """For ten seconds, a daemon that watches a hundred servers makes no system call, and none of its threads gets the processor."""
+    """For ten seconds, a daemon that watches a hundred servers makes no system call, and none of its threads runs."""
     for number in range(CLUSTERS):
         settings = {"shared_buffers": "1MB", "max_connections": "5", "autovacuum": "off"}
         site.add(f"c{number}", installation_number(number), settings=settings, stable_after="100ms")

@@ -16,9 +16,10 @@ import os
 import random
 import subprocess
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
 from dataclasses import dataclass, field
 from signal import Signals
-from typing import BinaryIO
+from typing import BinaryIO, TypeVar
 
 from pgsupervisor.daemon import configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
@@ -38,6 +39,8 @@ from pgsupervisor.supervision.supervisor import Assignments, Undo
 from pgsupervisor.system.logfile import open_for_append, written_since
 from pgsupervisor.system.process import Process, User, children
 from pgsupervisor.system.watch import Watcher
+
+Answer = TypeVar("Answer")
 
 _JITTER = 0.2
 """How much the wait before a restart varies, up and down."""
@@ -74,13 +77,20 @@ class _Running:
 
 
 class HostedPostmaster:
-    """The postmaster of one cluster; made and used in the event loop."""
+    """The postmaster of one cluster; made and used in the event loop.
 
-    def __init__(self, spec: ClusterSpec, post: Post, watcher: Watcher, installations: Installations) -> None:
+    `asking` has the threads in which servers are asked. One that hangs holds its thread until the question is given up,
+    and starts and stops of others must not wait for that.
+    """
+
+    def __init__(
+        self, spec: ClusterSpec, post: Post, watcher: Watcher, installations: Installations, asking: Executor
+    ) -> None:
         self._spec = spec
         self._post = post
         self._watcher = watcher
         self._installations = installations
+        self._asking = asking
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
         self._running: _Running | None = None
         self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
@@ -152,14 +162,16 @@ class HostedPostmaster:
         """Have the server read its configuration files, and ask it what it made of them."""
         running = self._running
         if running is None:
-            return Report(unverified="it had just ended")
+            return Report(unverified="it has just ended")
         files = await self._files.tell()
         written = self._files.told.settings
+        if self._running is not running:
+            return Report(files, unverified="it has just ended")
         running.process.signal(Signals.SIGHUP)
         try:
             # The postmaster reads its files before it lets anybody in who comes after the signal (ServerLoop in
             # postmaster.c), so whoever asks now hears what it made of them.
-            found = await asyncio.to_thread(probe.inspect, running.cluster)
+            found = await self._ask(lambda: probe.inspect(running.cluster))
         except ProbeError as error:
             return Report(files, unverified=str(error))
         self._files.use(found.settings[name].value for name in ("hba_file", "ident_file"))
@@ -170,19 +182,19 @@ class HostedPostmaster:
         """Return why the next start would fail, as far as that can be told now."""
         spec = self._spec
         try:
-            return await asyncio.to_thread(lambda: configuration.objections(self._look_up(spec)[1], spec))
+            return await self._ask(lambda: configuration.objections(self._look_up(spec)[1], spec))
         except (OSError, PgSupervisorError) as error:
             return (str(error),)
 
     async def settings(self) -> Sequence[Setting]:
         """Return where every setting stands that a file sets or the server knows."""
-        return await asyncio.to_thread(lambda: configuration.settings(self._look_up(self._spec)[1]))
+        return await self._ask(lambda: configuration.settings(self._look_up(self._spec)[1]))
 
     async def write(self, changes: Assignments) -> Undo:
         """Change settings in postgresql.conf, and return what puts it back as it was."""
         spec = self._spec
-        undo = await asyncio.to_thread(lambda: configuration.write(self._look_up(spec)[1], spec, changes))
-        return lambda: asyncio.to_thread(undo)
+        undo = await self._ask(lambda: configuration.write(self._look_up(spec)[1], spec, changes))
+        return lambda: self._ask(undo)
 
     def release(self) -> None:
         """Let go of the postmaster, which runs on."""
@@ -190,6 +202,9 @@ class HostedPostmaster:
         running, self._running = self._running, None
         if running is not None:
             self._let_go(running)
+
+    async def _ask(self, question: Callable[[], Answer]) -> Answer:
+        return await asyncio.get_running_loop().run_in_executor(self._asking, question)
 
     # What blocks, in a thread.
 

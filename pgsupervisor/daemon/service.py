@@ -12,6 +12,7 @@ import os
 import signal
 import time
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 
 from structlog.typing import FilteringBoundLogger
 
@@ -27,6 +28,9 @@ from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
+_ASKED_AT_ONCE = 8
+"""How many servers are asked at a time. It costs a server a few milliseconds, and one that hangs up to ten seconds."""
+
 
 class Service:
     """A daemon at work on one inventory."""
@@ -38,6 +42,7 @@ class Service:
         self._reporter = Reporter(log)
         self._watcher = Watcher(asyncio.get_running_loop(), refused=self._reporter.polled)
         self._installations = Installations()
+        self._asking = ThreadPoolExecutor(_ASKED_AT_ONCE, "ask")
         self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake)
         self._control = ControlServer(self._supervisor, self, self._watcher, self._reporter.mistake)
         self._leave = False
@@ -62,6 +67,7 @@ class Service:
         server.close()
         await self._control.close()
         self._watcher.close()
+        self._asking.shutdown(wait=False, cancel_futures=True)
         self._log.info("daemon stopped")
 
     def end(self, *, leave: bool | None) -> None:
@@ -85,7 +91,7 @@ class Service:
         return updated
 
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
-        return HostedPostmaster(spec, post, self._watcher, self._installations)
+        return HostedPostmaster(spec, post, self._watcher, self._installations, self._asking)
 
     def _handle_signals(self) -> None:
         loop = asyncio.get_running_loop()

@@ -180,6 +180,11 @@ def test_tls(encrypted: Cluster) -> None:
     other = f"the certificate {certificate} and its key {directory}/other.key cannot be loaded for TLS"
     found = lint(encrypted, {"ssl-key-file": f"{directory}/other.key"})
     assert found == Lint((f"{other}: KEY_VALUES_MISMATCH",))
+    if encrypted.run_as is not None:
+        certificate.chmod(0o600)
+        os.chown(certificate, 0, 0)
+        assert lint(encrypted, {"ssl_ca_file": ""}) == Lint((f"{pair}: Permission denied",))
+        os.chown(certificate, encrypted.run_as.uid, encrypted.run_as.gid)
     certificate.write_text("nonsense")
     assert [reason.partition(": ")[0] for reason in lint(encrypted).fatal] == [
         pair,

@@ -110,6 +110,20 @@ def test_a_value_that_is_no_text(server: Cluster) -> None:
     assert found.written[-1].value == found.settings["foo.bar"].value
 
 
+def test_what_a_client_says_of_itself(server: Cluster) -> None:
+    """Settings that every client changes for itself are told as the files have them."""
+    chosen = {
+        "application_name": "shop",
+        "client_encoding": "LATIN1",
+        "client_min_messages": "warning",
+        "lc_messages": "C.UTF-8",
+        "search_path": "shop, public",
+    }
+    add(server, "".join(f"{name} = '{value}'\n" for name, value in chosen.items()))
+    found = reloaded(server)
+    assert {name: found.settings[name].value for name in chosen} == chosen
+
+
 def test_a_role_of_its_own(server: Cluster) -> None:
     """What an ALTER ROLE hides from us says so."""
     sql(server, "alter role all set work_mem = '3MB'")

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import signal
 from pathlib import Path
 
 import pytest
-from daemons import Site
+from daemons import Site, held
 from servers import sql
 
 from pgsupervisor.postgres import Installation
@@ -205,3 +206,23 @@ def test_a_change_on_the_way_is_not_lost(site: Site, installation: Installation,
         site.daemons[0].wait_for_log(event="reloaded", changes=["work_mem 4MB → 5MB"])
     site.wait_for_state("shop", "RUNNING")
     assert sql(site.cluster("shop"), "show work_mem") == "5MB"
+
+
+def test_servers_that_hang(site: Site) -> None:
+    """Servers that do not answer are unverified in the end, and until then keep no order for another one waiting."""
+    hanging = [f"c{number}" for number in range(7)]
+    for name in (*hanging, "shop"):
+        site.add(name, settings={"shared_buffers": "1MB", "max_connections": "5"})
+    daemon = site.run()
+    with contextlib.ExitStack() as stopped:
+        for name in hanging:
+            process = stopped.enter_context(held(site.pid(name)))
+            process.signal(signal.SIGSTOP)
+            stopped.callback(process.signal, signal.SIGCONT)
+        assert site.pgsupctl("reload", "c*", "--no-wait").returncode == 0
+        site.order("Stop", "shop")
+        site.order("Start", "shop")
+        assert daemon.logged(event="reloaded") == []
+        for name in hanging:
+            told = daemon.wait_for_log(event="reloaded", cluster=name)
+            assert (told["outcome"], told["reason"]) == ("unverified", "the server did not answer within 10 s")

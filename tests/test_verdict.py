@@ -114,6 +114,7 @@ def test_secrets() -> None:
         (None, replace(WORK_MEM, source="command line"), False),
         ("4MB", replace(WORK_MEM, pending=True), True),
         ("4MB", None, True),
+        ("8MB", replace(WORK_MEM, source="user"), False),
     ],
 )
 def test_settings(written: str | None, running: Running | None, *, differs: bool) -> None:

@@ -16,6 +16,9 @@ Values: TypeAlias = Mapping[str, str]
 _OVERRULING = "command line"
 """The source (pg_settings.source) of what the inventory sets: no file has a say in it."""
 
+_ELSEWHERE = {"database", "user", "database user", "global", "client", "session", "override"}
+"""Sources of a value that hides what the server makes of its files: our session's own, or the server's choice."""
+
 _SECRET = {"primary_conninfo", "ssl_passphrase_command"}
 """Settings that may hold a password, which has no business in a log or a status."""
 
@@ -82,6 +85,8 @@ def _setting(name: str, written: Assignment | None, running: Running | None, *, 
         differs = asked
     elif written is None:
         differs = _waits(running) or running.source == "configuration file"
+    elif running.source in _ELSEWHERE:
+        differs = _waits(running)
     else:
         differs = _waits(running) or not same(written.value, running.raw, running.unit, running.kind)
     return Setting(

@@ -8,10 +8,10 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from itertools import count
 from signal import Signals
-from typing import Literal, TypeVar
+from typing import Literal, Self, TypeVar
 
 from pgsupervisor.inventory import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec, Inventory
-from pgsupervisor.supervision.configuration import Report, Setting
+from pgsupervisor.supervision.configuration import Prospects, Report, Setting
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Spawned, SpawnFailed, StopMode
 from pgsupervisor.supervision.supervisor import Assignments, Undo
@@ -92,10 +92,11 @@ ALL_STOPS = frozenset({Signals.SIGTERM, Signals.SIGINT, Signals.SIGQUIT, Signals
 class FakePostmaster:
     """A postmaster that starts, gets ready, reloads and stops at once, unless a test says otherwise.
 
-    `calls` is what was asked of it, in order: `find`, `spawn`, `reload`, `objections`, `settings`, `write`, `undo`,
+    `calls` is what was asked of it, in order: `find`, `spawn`, `reload`, `prospects`, `settings`, `write`, `undo`,
     `renew`, `release`, or the name of a signal; `history`, if given, is shared with others and gets `NAME call`.
     `trouble` is what a call raises. `reports` are what the next reloads make of the files, each once, but the last one
-    for ever; `file` is what `write` and `undo` have made of postgresql.conf.
+    for ever; `outlook` is what any start would meet, and `asked` the specs by which that was asked; `file` is what
+    `write` and `undo` have made of postgresql.conf.
     """
 
     version: str | None = "18.0"
@@ -116,7 +117,8 @@ class FakePostmaster:
         self.refusal: SpawnFailed | None = None
         self.reload_time = 0.0
         self.reports = [Report()]
-        self.objected: tuple[str, ...] = ()
+        self.outlook = Prospects()
+        self.asked: list[ClusterSpec] = []
         self.stand: tuple[Setting, ...] = ()
         self.file: dict[str, str] = {}
         self.trouble: dict[str, Exception] = {}
@@ -155,10 +157,16 @@ class FakePostmaster:
             await asyncio.sleep(self.reload_time)
         return self.reports.pop(0) if len(self.reports) > 1 else self.reports[0]
 
-    async def objections(self) -> Sequence[str]:
-        """Say `objected`."""
-        self._note("objections")
-        return self.objected
+    @property
+    def configuration(self) -> Self:
+        """Be the configuration too."""
+        return self
+
+    async def prospects(self, spec: ClusterSpec) -> Prospects:
+        """Say `outlook`."""
+        self._note("prospects")
+        self.asked.append(spec)
+        return self.outlook
 
     async def settings(self) -> Sequence[Setting]:
         """Say `stand`."""

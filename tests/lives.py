@@ -35,6 +35,9 @@ STARTING = replace(BACKOFF, state=State.STARTING, reason="")
 STARTED = replace(STARTING, pid=42)
 """STARTING, with a process."""
 
+STARTED_DUE = replace(STARTED, reload_due=True)
+"""STARTED, and its files have changed since."""
+
 RUNNING = replace(STARTED, state=State.RUNNING, early_exits=0)
 
 RELOADING = replace(RUNNING, reloading=True, report=REFUSED)
@@ -56,6 +59,7 @@ ROWS = {
     "FATAL": FATAL,
     "STARTING": STARTING,
     "STARTING, pid": STARTED,
+    "STARTING, reload due": STARTED_DUE,
     "RUNNING": RUNNING,
     "RUNNING, reloads": RELOADING,
     "RUNNING, reload due": RELOADING_AGAIN,

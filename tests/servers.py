@@ -1,4 +1,7 @@
-"""What tests with real servers need beside the fixtures: SQL, a client that stays, a process that is no server."""
+"""What tests with real servers need beside the fixtures: SQL, a client that stays, a process that is no server.
+
+And files that belong to the server's user, and a count of how often the server was told to read them.
+"""
 
 from __future__ import annotations
 
@@ -8,6 +11,10 @@ import subprocess
 import sys
 from collections.abc import Iterator
 from pathlib import Path
+
+import daemons
+import pytest
+from daemons import Site
 
 from pgsupervisor.postgres import Cluster, Installation, command
 from pgsupervisor.system.process import User, run
@@ -96,3 +103,69 @@ def owner_name(user: User | None) -> str | None:
 def new_cluster(installation: Installation, data_directory: Path, user: User | None) -> Cluster:
     """Return a cluster whose directory need not exist yet."""
     return Cluster(installation, data_directory, user=owner_name(user))
+
+
+def owned(path: Path, like: Path) -> Path:
+    """Give a file or directory, which must be there, to the owner of another."""
+    facts = like.stat()
+    os.chown(path, facts.st_uid, facts.st_gid)
+    return path
+
+
+def new_directory(path: Path, like: Path) -> Path:
+    """Make a directory that belongs to the owner of another."""
+    path.mkdir()
+    return owned(path, like)
+
+
+def write(path: Path, text: str, like: Path) -> Path:
+    """Write a file that belongs to the owner of another."""
+    path.write_text(text)
+    return owned(path, like)
+
+
+def append(path: Path, text: str) -> int:
+    """Add text to a file, as `echo >>` does, and return how many lines it has then."""
+    with path.open("a") as file:
+        file.write(text)
+    return len(path.read_text().splitlines())
+
+
+def reason(site: Site, text: str) -> str:
+    """Wait until status has something with this text in it to say of the cluster `shop`, and return it."""
+    return str(site.wait_for("shop", lambda each: text in str(each["reason"]))["reason"])
+
+
+def mended(site: Site) -> None:
+    """Wait until status has nothing to say of the cluster `shop` any more."""
+    site.wait_for("shop", lambda each: (each["state"], each["reason"]) == ("RUNNING", ""))
+
+
+def linked_installation(site: Site, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> Installation:
+    """Make an installation of links to the programs of another, which a test may change; the site knows it."""
+    bindir = site.directory / "bin"
+    bindir.mkdir()
+    for program in Path(installation.bindir).iterdir():
+        (bindir / program.name).symlink_to(program)
+    made = Installation.from_bindir(bindir)
+    monkeypatch.setattr(daemons, "INSTALLATIONS", [*daemons.INSTALLATIONS, made])
+    return made
+
+
+def add_clock(site: Site, delay: str = "600ms") -> None:
+    """Add a cluster that is reloaded long after another whose file was saved at the same time."""
+    site.add("clock", reload_delay=delay)
+
+
+def reloads(site: Site) -> int:
+    """Return how often the server `shop` was told to read its files, by its own word, once that is settled.
+
+    A reload that should not be is no event to wait for. But the clock is saved after all that could lead to one, and
+    told later, so whatever is to come has come by then.
+    """
+    daemon = site.daemons[-1]
+    path = Path(str(site.clusters["clock"]["data_directory"]), "pg_ident.conf")
+    count = len(daemon.logged(event="reloaded", cluster="clock"))
+    append(path, "# tick\n")
+    daemon.wait_for_log(count + 1, event="reloaded", cluster="clock", files=[str(path)])
+    return site.logfile("shop").read_text().count("received SIGHUP")

@@ -34,7 +34,8 @@ PORT = setting("port", "5432", "5433", source="command line", differs=True)
 TYPO = setting("wrk_mem", "8MB\t\x1b[2J", None, source=None, differs=True)
 REFUSED = setting("log_destination", "somewhere", "stderr", differs=True)
 PATH = setting("search_path", None, "")
-EVERYTHING = [WORK_MEM, BUFFERS, PORT, TYPO, REFUSED, PATH]
+ROLE = setting("jit", "off", "on", source="database user")
+EVERYTHING = [WORK_MEM, BUFFERS, PORT, TYPO, REFUSED, PATH, ROLE]
 
 
 def outcome(message: str, *, ok: bool = True) -> dict[str, object]:
@@ -55,7 +56,8 @@ def test_get_to_a_pipe_is_columns_with_tabs_between(path: str) -> None:
         f"port\t5432\t5433\t{CONF}:12\toverruled: command line\n"
         f"wrk_mem\t8MB\\t\\x1b[2J\t-\t{CONF}:12\tnot in force\n"
         f"log_destination\tsomewhere\tstderr\t{CONF}:12\tnot in force\n"
-        "search_path\t-\t''\tdefault\t\n",
+        "search_path\t-\t''\tdefault\t\n"
+        f"jit\toff\ton\t{CONF}:12\tonly for our role: database user\n",
         "",
     )
     assert requests == [Request("io.pgsupervisor.GetConfiguration", {"name": "shop", "keys": []})]
@@ -199,14 +201,20 @@ def test_there_is_nothing_to_compare_with(path: str) -> None:
 
 
 def test_what_would_keep_the_next_start_from_succeeding(path: str) -> None:
-    """Problems are one line each, and exit status 1; none are `ok`."""
-    for problems, output in (["pg_hba.conf:1: a\x07", "b"], "pg_hba.conf:1: a\\x07\nb\n"), ([], "ok\n"):
-        scripts = {"CheckConfiguration": says(reply(problems=problems))}
+    """Problems are one line each, and exit status 1; none are `ok`. What was not looked at is no problem."""
+    for problems, unchecked, output in (
+        (["pg_hba.conf:1: a\x07", "b"], None, "pg_hba.conf:1: a\\x07\nb\n"),
+        ([], None, "ok\n"),
+        ([], "not c\x07", "ok\nnot c\\x07\n"),
+        (["a"], "not b", "a\nnot b\n"),
+    ):
+        scripts = {"CheckConfiguration": says(reply(problems=problems, unchecked=unchecked))}
         requests, finished = asked(path, scripts, "config", "shop", "check")
         assert finished == Finished(int(bool(problems)), output, "")
         assert requests == [Request("io.pgsupervisor.CheckConfiguration", {"name": "shop"})]
         _, finished = asked(path, scripts, "config", "shop", "check", "--json")
-        assert (finished.status, json.loads(finished.output)) == (int(bool(problems)), {"problems": problems})
+        answer = {"problems": problems, "unchecked": unchecked}
+        assert (finished.status, json.loads(finished.output)) == (int(bool(problems)), answer)
 
 
 @pytest.mark.parametrize(

@@ -151,6 +151,14 @@ def test_every_command_has_help_with_an_example() -> None:
     assert all(re.search(rf"\n  {command} +[a-z]", finished.output) for command in COMMANDS)
 
 
+def test_the_help_tells_when_an_order_fails() -> None:
+    """What is no success, though the server runs on as before, is said where the order is explained."""
+    assert "rejected (exit status 1" in pgsupctl("reload", "--help").output
+    restart = pgsupctl("restart", "--help").output
+    assert "not stopped if it would not start again" in restart
+    assert "(exit status 1)" in restart
+
+
 def test_examples_are_commands_that_exist() -> None:
     """What the help suggests is understood."""
     for name, command in COMMANDS.items():

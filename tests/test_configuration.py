@@ -42,6 +42,7 @@ def test_a_change_in_words(change: Change, text: str) -> None:
         (TRSUT, 'pg_hba.conf:12 invalid authentication method "trsut"'),
         (MISSING, "pg_hba.conf could not open file: No such file or directory"),
         (Mistake("users.list", 1, "empty"), "users.list:1 empty"),
+        (Mistake("", 0, "the key cannot be loaded for TLS"), "the key cannot be loaded for TLS"),
     ],
 )
 def test_a_mistake_in_words(mistake: Mistake, text: str) -> None:

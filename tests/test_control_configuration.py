@@ -9,11 +9,11 @@ import sys
 
 import pytest
 from control import LIMIT, Door, play
-from fakes import FakePostmaster
+from fakes import FakePostmaster, spec
 
 from pgsupervisor.control import protocol
 from pgsupervisor.errors import ConfigurationError, InstallationError
-from pgsupervisor.supervision.configuration import Change, Mistake, Report, Setting
+from pgsupervisor.supervision.configuration import Change, Mistake, Prospects, Report, Setting
 
 CONF = "/etc/a/postgresql.conf"
 
@@ -150,20 +150,20 @@ def test_what_stands_of_a_reload_stays_in_the_status() -> None:
 
 
 def test_how_the_files_are_watched_is_told() -> None:
-    """A cluster whose files are polled says so beside everything else."""
+    """What keeps files from being watched as usual is told as it is, beside everything else."""
+    polled = "configuration files are polled: no inotify on NFS"
 
     async def scene(door: Door) -> None:
         postmaster = await running(door)
-        postmaster.polled = "no inotify on NFS"
+        postmaster.polled = polled
         one = await door.visit()
         status = await one.call("GetStatus", {"names": ["a"]})
         (cluster,) = status["parameters"]["clusters"]
-        assert cluster["polled"] == "no inotify on NFS"
-        assert cluster["reason"] == "configuration files are polled: no inotify on NFS"
+        assert (cluster["polled"], cluster["reason"]) == (polled, polled)
         postmaster.reports = [REPORT]
         await one.call("Reload", {"names": ["a"]})
         reason, _ = _shown(await one.call("GetStatus", {"names": ["a"]}))
-        assert reason == f"{STANDING}; configuration files are polled: no inotify on NFS"
+        assert reason == f"{STANDING}; {polled}"
 
     play(scene)
 
@@ -181,7 +181,7 @@ def test_a_restart_that_would_be_the_end_needs_force() -> None:
 
     async def scene(door: Door) -> None:
         postmaster = await running(door)
-        postmaster.objected = ("pg_hba.conf:12: no",)
+        postmaster.outlook = Prospects(("pg_hba.conf:12: no",), ("pg_ident.conf:1: no",))
         one = await door.visit()
         reply = await one.call("Restart", {"names": ["a"]})
         why = "not restarted, as it would not start again: pg_hba.conf:12: no; mend that, or use --force"
@@ -341,14 +341,20 @@ def test_a_change_of_one_who_hangs_up() -> None:
 
 
 def test_what_would_keep_the_next_start_from_succeeding() -> None:
-    """CheckConfiguration tells the objections to a restart, and restarts nothing."""
+    """CheckConfiguration tells all that is wrong, and what could not be looked at, and restarts nothing."""
+    told: list[tuple[Prospects, dict[str, object]]] = [
+        (Prospects(), {"problems": [], "unchecked": None}),
+        (Prospects(("one",), ("two",), "three"), {"problems": ["one", "two"], "unchecked": "three"}),
+    ]
 
     async def scene(door: Door) -> None:
         postmaster = await running(door)
         one = await door.visit()
-        assert await one.call("CheckConfiguration", {"name": "a"}) == {"parameters": {"problems": []}}
-        postmaster.objected = ("one", "two")
-        assert await one.call("CheckConfiguration", {"name": "a"}) == {"parameters": {"problems": ["one", "two"]}}
+        for outlook, parameters in told:
+            postmaster.outlook = outlook
+            assert await one.call("CheckConfiguration", {"name": "a"}) == {"parameters": parameters}
+        assert postmaster.asked == [spec("a"), spec("a")]
+        assert postmaster.calls.count("spawn") == 1
 
     play(scene)
 
@@ -372,6 +378,8 @@ def test_another_varlink_client_reads_it_all() -> None:
         theirs = (await another_client(door, "GetStatus", {"names": ["a"]}))["clusters"][0]
         del ours["since"], theirs["since"]
         assert theirs == without_nulls(ours)
-        assert await another_client(door, "CheckConfiguration", {"name": "a"}) == {"problems": []}
+        postmaster.outlook = Prospects(unchecked="pg_hba.conf")
+        prospects = {"problems": [], "unchecked": "pg_hba.conf"}
+        assert await another_client(door, "CheckConfiguration", {"name": "a"}) == prospects
 
     play(scene)

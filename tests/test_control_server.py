@@ -2,16 +2,18 @@
 
 from __future__ import annotations
 
+import asyncio
 import os
 import time
 from pathlib import Path
 
 import pytest
 from control import LIMIT, Door, play
-from fakes import spec
+from fakes import inventory, spec
 
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
+from pgsupervisor.supervision.supervisor import Undo
 
 SERVICE = "org.varlink.service"
 
@@ -198,9 +200,63 @@ def test_monitor() -> None:
     play(scene)
 
 
+def test_monitor_tells_what_changed_and_no_more() -> None:
+    """Of all clusters only those that changed are told again, and those that an update removed by their names."""
+
+    async def scene(door: Door) -> None:
+        for name in ("a", "b"):
+            await door.until(name, "RUNNING")
+        one = await door.visit()
+        one.ask("Monitor", {"names": []}, more=True)
+        assert states(await one.hear()) == {"a": "RUNNING", "b": "RUNNING"}
+        other = await door.visit()
+        await other.call("Stop", {"names": ["b"]})
+        seen = await one.hear()
+        while states(seen) != {"b": "STOPPED"}:
+            assert states(seen).keys() == {"b"}
+            seen = await one.hear()
+        await door.supervisor.update(inventory(spec("a")), lambda *_: None)
+        while not (seen := await one.hear())["parameters"]["removed"]:
+            assert states(seen).keys() == {"b"}
+        assert seen["parameters"] == {"clusters": [], "removed": ["b"]}
+
+    play(scene)
+
+
 def states(reply: dict[str, object]) -> dict[str, str]:
     """Return the states that a reply tells."""
     return {each["name"]: each["state"] for each in reply["parameters"]["clusters"]}
+
+
+def test_a_mistake_of_ours_that_nobody_waits_for() -> None:
+    """An order that fails by a mistake of ours after its client has hung up is told as one that fails before."""
+    troubles: list[tuple[str, str]] = []
+
+    async def scene(door: Door) -> None:
+        await door.until("a", "RUNNING")
+        written = asyncio.Event()
+        going_on = asyncio.Event()
+
+        async def write(_changes: object) -> Undo:
+            written.set()
+            await going_on.wait()
+            raise ZeroDivisionError("a mistake of ours")
+
+        door.postmaster("a").write = write
+        one = await door.visit()
+        one.ask("SetConfiguration", {"name": "a", "changes": [{"name": "work_mem", "value": "1"}]})
+        await written.wait()
+        one.hang_up()
+        await door.until_alone()
+        assert door.mistakes == []
+        going_on.set()
+        while not door.mistakes:  # noqa: ASYNC110  # nothing tells of it
+            await asyncio.sleep(0.01)
+        troubles.extend((where, str(error)) for where, error in door.mistakes)
+        door.mistakes.clear()
+
+    play(scene)
+    assert troubles == [("io.pgsupervisor.SetConfiguration", "a mistake of ours")]
 
 
 def test_a_log_that_is_followed(tmp_path: Path) -> None:

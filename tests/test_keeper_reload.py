@@ -171,6 +171,24 @@ def test_a_fatal_cluster_comes_up_when_its_files_are_mended() -> None:
     assert kept(play).postmaster.calls == ["find", "spawn", "spawn", "release"]
 
 
+def test_a_start_that_fails_while_its_files_change_gives_its_place_at_the_gate_back() -> None:
+    """It is tried again at once, in its turn: no server keeps two places, and none waits for its own."""
+
+    async def play(world: World) -> None:
+        world.postmaster.gets_ready = False
+        world.keeper.post(Start())
+        await settle()
+        world.postmaster.change_files()
+        await settle()
+        world.postmaster.end("fell", hopeless=True)
+        await settle()
+        assert (world.keeper.life.state, world.keeper.life.pid) == (State.STARTING, 102)
+        world.postmaster.get_ready()
+        await settle()
+
+    assert kept(play).postmaster.calls == ["find", "spawn", "SIGHUP", "spawn", "release"]
+
+
 def test_what_is_down_is_not_told_to_reload() -> None:
     """Files that change while the server is down are read by its next start."""
 

@@ -15,6 +15,7 @@ from lives import (
     ROWS,
     RUNNING,
     STARTED,
+    STARTED_DUE,
     STARTING,
     STOPPING,
     STOPPING_AGAIN,
@@ -80,7 +81,9 @@ EVENTS: tuple[Event, ...] = (
     TIMEOUT,
 )
 
-INT, QUIT, KILLED = ((Signal(number),) for number in (Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL))
+INT, QUIT, KILLED, HUP = (
+    (Signal(number),) for number in (Signals.SIGINT, Signals.SIGQUIT, Signals.SIGKILL, Signals.SIGHUP)
+)
 SPAWN, TELL = (Spawn(),), (TellToReload(),)
 
 # What most cells lead to, written out.
@@ -194,6 +197,10 @@ FROM_STOPPING: dict[Event, Step] = {
 }
 
 
+def _still_starting(life: Life) -> Life:
+    return replace(life, deadline=NOW + 10, reason="still starting after 50 s; crash recovery can take long")
+
+
 def _with_pid(cells: dict[Event, Step]) -> dict[Event, Step]:
     """Return the cells of STARTING for a life with a pid: it stays known while there is a process."""
     ended = (State.BACKOFF, State.FATAL, State.STOPPED)
@@ -242,11 +249,23 @@ TABLE: dict[str, dict[Event, Step]] = {
     },
     "STARTING": FROM_STARTING,
     "STARTING, pid": _with_pid(FROM_STARTING)
-    | {
-        TIMEOUT: (
-            replace(STARTED, deadline=NOW + 10, reason="still starting after 50 s; crash recovery can take long"),
-            (),
-        ),
+    | dict.fromkeys((RELOAD, CHANGED), (STARTED_DUE, HUP))
+    | {TIMEOUT: (_still_starting(STARTED), ())},
+    "STARTING, reload due": {
+        RELOAD: (STARTED_DUE, HUP),
+        CHANGED: (STARTED_DUE, HUP),
+        STOP: (_shut(STARTED), INT),
+        RESTART: (_shut(STARTED, again=True), INT),
+        KILL: (_killed(STARTED), KILLED),
+        SPAWNED: (replace(STARTED_DUE, pid=43), ()),
+        NOT_SPAWNED: (ORDERED_UP, SPAWN),
+        HOPELESS_SPAWN: (ORDERED_UP, SPAWN),
+        READY: (replace(_ready(STARTED), reloading=True), TELL),
+        READY_STANDBY: (replace(_ready(STARTED, standby=True), reloading=True), TELL),
+        CLEAN: (STOPPED_BY_OTHERS, ()),
+        UNCLEAN: (ORDERED_UP, SPAWN),
+        HOPELESS: (ORDERED_UP, SPAWN),
+        TIMEOUT: (_still_starting(STARTED_DUE), ()),
     },
     "RUNNING": _from_running(RUNNING) | dict.fromkeys((RELOAD, CHANGED), (replace(RUNNING, reloading=True), TELL)),
     "RUNNING, reloads": _from_running(RELOADING)
@@ -282,6 +301,7 @@ UNLIKE_ON_FAILURE: dict[str, dict[str, dict[Event, Step]]] = {
     "always": {
         "STARTING": {CLEAN: (_waits(STARTING, "exited with status 0", early_exits=1), ())},
         "STARTING, pid": {CLEAN: (_waits(STARTED, "exited with status 0", early_exits=1), ())},
+        "STARTING, reload due": {CLEAN: (ORDERED_UP, SPAWN)},
         **{row: {CLEAN: (_waits(RUNNING, "exited with status 0", early_exits=0), ())} for row in UP},
     },
     "never": {

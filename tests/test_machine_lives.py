@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from dataclasses import replace
 from itertools import count
+from signal import Signals
 
 from fakes import FakePolicy
 from hypothesis import settings
@@ -99,6 +100,7 @@ class World(RuleBasedStateMachine):
     def not_spawned(self, jitter: float, *, hopeless: bool) -> None:
         """A spawn under way fails."""
         self.spawning = False
+        self.unread = False  # as far as anybody can tell from what initdb wrote, and took away again
         self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter))
 
     @precondition(lambda self: self.process is not None)
@@ -158,6 +160,9 @@ class World(RuleBasedStateMachine):
             match action:
                 case Spawn():
                     self.spawn(before)
+                case Signal(Signals.SIGHUP):
+                    assert self.process is not None, "it would call off a start"
+                    assert self.life.state is State.STARTING, "whoever is ready is asked what came of it"
                 case Signal():
                     assert self.process is not None or self.spawning, "a signal has somebody to reach"
                 case TellToReload():
@@ -170,7 +175,7 @@ class World(RuleBasedStateMachine):
         """There are never two servers, and one is spawned only on the way up."""
         assert not self.spawning
         assert self.process is None, "never two servers"
-        assert before.state is not State.STARTING
+        assert before.state is not State.STARTING or before.reload_due
         assert self.life.state is State.STARTING
         assert self.life.want_up
         self.spawning = True
@@ -243,6 +248,8 @@ class World(RuleBasedStateMachine):
             assert self.life.reloading or not self.life.reload_due
         else:
             assert not self.life.reload_due
+        if self.life.state in {State.BACKOFF, State.FATAL} and self.life.early_exits:
+            assert not self.unread, "what did not come up is tried with its new files"
 
 
 TestWorld = World.TestCase

@@ -7,7 +7,7 @@ from signal import Signals
 
 import pytest
 from fakes import FakePolicy
-from lives import BACKOFF, FATAL, NOW, RELOADING, RUNNING, STARTED, STARTING, STOPPED
+from lives import BACKOFF, FATAL, NOW, RELOADING, RELOADING_AGAIN, RUNNING, STARTED, STARTED_DUE, STARTING, STOPPED
 
 from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import (
@@ -46,7 +46,9 @@ NOT_SPAWNED = SpawnFailed("port in use", hopeless=False, jitter=1.0)
 CLEAN = Exited("exited with status 0", clean=True, hopeless=False, jitter=1.0)
 UNCLEAN = Exited("killed by SIGKILL", clean=False, hopeless=False, jitter=1.0)
 
-QUIT = (Signal(Signals.SIGQUIT),)
+HOPELESS = Exited("bad configuration", clean=False, hopeless=True, jitter=1.0)
+
+HUP, QUIT = ((Signal(number),) for number in (Signals.SIGHUP, Signals.SIGQUIT))
 SPAWN, TELL = (Spawn(),), (TellToReload(),)
 
 
@@ -222,7 +224,9 @@ def test_a_harder_order_overtakes_and_a_softer_one_joins(first: Order, second: O
 
 @pytest.mark.parametrize("event", [RELOAD, CHANGED])
 def test_what_changes_during_a_start_is_told_when_ready(event: Event) -> None:
-    """A server that starts may have read its files or not; it is told when it is ready, once, and then asked."""
+    """A server that starts may need its files to get ready, so it reads them each time; then it is asked, once."""
+    assert _live(POLICY, STARTED, event) == (STARTED_DUE, HUP)
+    assert _live(POLICY, STARTED, event, event) == (STARTED_DUE, HUP)
     life, actions = _live(POLICY, STARTED, event, event, READY)
     assert (life.state, life.reloading, life.reload_due, actions) == (State.RUNNING, True, False, TELL)
     assert step(POLICY, life, READY, NOW + 4) == (life, ())
@@ -250,11 +254,40 @@ def test_what_another_server_made_of_its_files_is_not_said_of_this_one() -> None
     assert step(POLICY, answered, late, NOW + 10) == (answered, ())
 
 
-@pytest.mark.parametrize("ended", [UNCLEAN, CLEAN, NOT_SPAWNED])
-def test_a_reload_dies_with_its_server(ended: Event) -> None:
+@pytest.mark.parametrize("event", [RELOAD, CHANGED])
+def test_what_changes_before_there_is_a_server_signals_nobody(event: Event) -> None:
+    """A signal that nobody receives would call the start off; the server is asked when it is ready all the same."""
+    life, actions = _live(POLICY, STARTING, event)
+    assert (life, actions) == (replace(STARTING, reload_due=True), ())
+    assert _live(POLICY, life, SPAWNED, READY)[1] == TELL
+
+
+@pytest.mark.parametrize("ended", [UNCLEAN, CLEAN])
+@pytest.mark.parametrize("life", [RELOADING, RELOADING_AGAIN], ids=["reloads", "reload due"])
+def test_a_reload_dies_with_its_server(life: Life, ended: Event) -> None:
     """The next server reads its configuration when it starts; no reload is left over for it."""
-    after, _ = _live(ALWAYS, STARTING, RELOAD, ended)
-    assert (after.state, after.reload_due) == (State.BACKOFF, False)
+    after, _ = _live(ALWAYS, life, ended)
+    assert (after.state, after.reloading, after.reload_due) == (State.BACKOFF, False, False)
+
+
+@pytest.mark.parametrize("ended", [UNCLEAN, HOPELESS])
+@pytest.mark.parametrize("policy", [POLICY, ALWAYS, FakePolicy(restart="never"), FakePolicy(start_retries=0)], ids=str)
+def test_what_changes_during_a_start_that_fails_is_tried_once(policy: FakePolicy, ended: Event) -> None:
+    """What the server did not come up with is mended, perhaps: it starts at once, and the next failure counts."""
+    again, actions = _live(policy, STARTED, CHANGED, ended)
+    assert (again, actions) == step(policy, FATAL, START, NOW + 2)
+    assert _live(policy, again, ended)[0].state in {State.BACKOFF, State.FATAL}
+
+
+def test_what_changes_before_there_is_a_server_is_no_reason_to_try_again_at_once() -> None:
+    """An initdb that fails leaves nothing of what it wrote; it is not run again and again without a wait."""
+    assert _live(POLICY, STARTING, CHANGED, NOT_SPAWNED) == _live(POLICY, STARTING, START, NOT_SPAWNED)
+
+
+def test_who_stops_a_server_that_starts_means_it_whatever_has_changed() -> None:
+    """A server that somebody else has shut down in order stays down, also if it were to read its files anew."""
+    stopped = Life(since=NOW + 2, restarts=7, reason="stopped by someone else")
+    assert _live(POLICY, STARTED, CHANGED, CLEAN) == (stopped, ())
 
 
 @pytest.mark.parametrize("life", [BACKOFF, FATAL], ids=lambda life: life.state)

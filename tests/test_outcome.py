@@ -11,6 +11,7 @@ from pgsupervisor.supervision.configuration import Change, Mistake, Report
 from pgsupervisor.supervision.life import Kill, Order, Reload, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
 
+TOLD = "told to reload; it is asked what it made of that as soon as it is ready"
 NOTHING = "not running; nothing to reload"
 LATER_DOWN = "stopped by a later order"
 LATER_UP = "started again by a later order"
@@ -21,6 +22,7 @@ UP: dict[str, tuple[bool, str] | None] = {
     "FATAL": (False, "ended (gave up)"),
     "STARTING": None,
     "STARTING, pid": None,
+    "STARTING, reload due": None,
     "RUNNING": (True, ""),
     "RUNNING, reloads": (True, ""),
     "RUNNING, reload due": (True, ""),
@@ -33,6 +35,7 @@ DOWN: dict[str, tuple[bool, str] | None] = {
     "FATAL": (False, LATER_UP),
     "STARTING": (False, LATER_UP),
     "STARTING, pid": (False, LATER_UP),
+    "STARTING, reload due": (False, LATER_UP),
     "RUNNING": (False, LATER_UP),
     "RUNNING, reloads": (False, LATER_UP),
     "RUNNING, reload due": (False, LATER_UP),
@@ -43,8 +46,9 @@ RELOADED: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (False, NOTHING),
     "BACKOFF": (False, NOTHING),
     "FATAL": (False, NOTHING),
-    "STARTING": (False, NOTHING),
-    "STARTING, pid": (False, NOTHING),
+    "STARTING": (True, TOLD),
+    "STARTING, pid": (True, TOLD),
+    "STARTING, reload due": (True, TOLD),
     "RUNNING": (False, NOTHING),
     "RUNNING, reloads": None,
     "RUNNING, reload due": None,
@@ -93,11 +97,9 @@ def test_a_reload_did_what_it_says_unless_the_server_refused_something(report: R
     assert outcome("shop", Reload(), life) == Outcome("shop", ok, State.RUNNING, report.text, report)
 
 
-@pytest.mark.parametrize("row", ["STARTING", "STARTING, pid", "RUNNING, reloads"])
-def test_a_reload_is_open_while_one_is_due(row: str) -> None:
+def test_a_reload_is_open_while_one_is_due() -> None:
     """What was made of the files before is not the answer to a reload that is still to come."""
-    life = replace(ROWS[row], reload_due=True, report=Report())
-    assert outcome("shop", Reload(), life) is None
+    assert outcome("shop", Reload(), replace(RUNNING, reload_due=True, report=Report())) is None
 
 
 def test_stopped_by_an_order_says_so() -> None:

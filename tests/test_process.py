@@ -6,6 +6,7 @@ import os
 import signal
 import subprocess
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -15,6 +16,7 @@ from pgsupervisor.system.process import (
     Facts,
     Process,
     User,
+    abandon,
     children,
     facts,
     hold,
@@ -336,3 +338,12 @@ def test_user() -> None:
         user("no such user")
     with pytest.raises(KeyError):
         user(2**31)
+
+
+def test_abandon() -> None:
+    """Short programs that still run are killed, so that whoever waits for one waits no more."""
+    with ThreadPoolExecutor(1) as pool:
+        waiting = pool.submit(run, ["/bin/sleep", "1000"], environment={})
+        while not waiting.done():
+            abandon()
+        assert waiting.result().returncode == -signal.SIGKILL

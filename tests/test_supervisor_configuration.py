@@ -10,7 +10,7 @@ from fakes import FakePostmaster, only, settle, spec
 from supervisors import A, B, World, done, reloaded, supervised
 
 from pgsupervisor.errors import ConfigurationError
-from pgsupervisor.supervision.configuration import Change, Mistake, Report
+from pgsupervisor.supervision.configuration import Change, Mistake, Prospects, Report
 from pgsupervisor.supervision.life import Reload, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.supervisor import Assignments
@@ -22,6 +22,7 @@ REFUSED = Report((PATH,), mistakes=(Mistake(PATH, 3, WHY, "work_mem"),))
 OTHERWISE_WRONG = Report((PATH,), mistakes=(Mistake(PATH, 9, "syntax error"), Mistake(PATH, 10, "unknown", "wrok_mem")))
 
 OBJECTIONS = ('/srv/a/pg_hba.conf:12: invalid authentication method "trsut"', "port 5432 is in use")
+SURVIVES = Prospects((), ("pg_ident.conf:3: no",), unchecked="no psql")
 NOT_RESTARTED = (
     'not restarted, as it would not start again: /srv/a/pg_hba.conf:12: invalid authentication method "trsut"; '
     "port 5432 is in use; mend that, or use --force"
@@ -29,7 +30,7 @@ NOT_RESTARTED = (
 
 
 def _objects(made: FakePostmaster) -> None:
-    made.objected = OBJECTIONS if made.name == "a" else ()
+    made.outlook = Prospects(OBJECTIONS) if made.name == "a" else SURVIVES
 
 
 def _told(report: Report) -> Outcome:
@@ -42,7 +43,10 @@ async def _configure(world: World, changes: Assignments) -> Outcome:
 
 
 def test_a_restart_that_would_fail_is_refused() -> None:
-    """A server that would not start again runs on, untouched, and the reasons are told; its neighbour is restarted."""
+    """A server that would not start again runs on, untouched, and the reasons are told.
+
+    What it would survive, and what nobody could look at, is no such reason: its neighbour is restarted.
+    """
 
     async def play(world: World) -> None:
         world.host.forget()
@@ -54,8 +58,8 @@ def test_a_restart_that_would_fail_is_refused() -> None:
         assert world.kept("a")[0].life is before
 
     world = supervised(play, A, B, prepare=_objects)
-    assert world.host.made["a"].calls == ["objections", "release"]
-    assert world.host.made["b"].calls == ["objections", "SIGINT", "spawn", "release"]
+    assert world.host.made["a"].calls == ["prospects", "release"]
+    assert world.host.made["b"].calls == ["prospects", "SIGINT", "spawn", "release"]
 
 
 def test_force_restarts_all_the_same() -> None:
@@ -125,20 +129,21 @@ def test_a_reload_of_a_server_that_ends_meanwhile() -> None:
 
 
 def test_a_reload_while_the_server_starts() -> None:
-    """It waits for the server, and then for what that made of its files."""
+    """The server is told at once, as it may wait for just that, and asked when it is ready; nobody waits so long."""
 
     def slow(made: FakePostmaster) -> None:
         made.gets_ready = False
         made.reports = [APPLIED]
 
     async def play(world: World) -> None:
-        reloading = asyncio.create_task(world.give(Reload()))
-        await settle()
-        assert not reloading.done()
+        told = "told to reload; it is asked what it made of that as soon as it is ready"
+        assert await world.give(Reload()) == [done("a", State.STARTING, told)]
         world.host.made["a"].get_ready()
-        assert await reloading == [reloaded("a", APPLIED)]
+        await settle()
+        assert world.kept("a")[0].life.report == APPLIED
 
-    supervised(play, A, prepare=slow)
+    world = supervised(play, A, prepare=slow)
+    assert world.host.made["a"].calls == ["find", "spawn", "SIGHUP", "reload", "release"]
 
 
 def test_configure() -> None:
@@ -232,7 +237,7 @@ def test_configure_a_server_that_is_down() -> None:
 
 
 def test_configure_a_server_that_starts() -> None:
-    """Nobody waits for a recovery; the server is told when it is ready, as it may have read its files before."""
+    """Nobody waits for a recovery; the server is told at once, and asked when it is ready."""
 
     def slow(made: FakePostmaster) -> None:
         made.gets_ready = False
@@ -244,7 +249,7 @@ def test_configure_a_server_that_starts() -> None:
         await settle()
 
     world = supervised(play, A, prepare=slow)
-    assert world.host.made["a"].calls == ["find", "spawn", "write", "reload", "release"]
+    assert world.host.made["a"].calls == ["find", "spawn", "write", "SIGHUP", "reload", "release"]
 
 
 def test_a_wait_that_is_cancelled_leaves_nothing_refused_behind() -> None:
@@ -261,6 +266,24 @@ def test_a_wait_that_is_cancelled_leaves_nothing_refused_behind() -> None:
         await asyncio.sleep(20)
         assert made.file == {}
         assert world.kept("a")[0].life.report == Report((PATH,))
+
+    supervised(play, A)
+
+
+def test_a_failure_that_nobody_waits_for_is_told() -> None:
+    """What is refused and cannot be put back stays in the file; if who ordered it is gone, it is told to us."""
+    error = ConfigurationError(PATH, 0, "somebody else has changed it")
+
+    async def play(world: World) -> None:
+        made = world.host.made["a"]
+        made.reload_time = 5.0
+        made.reports = [REFUSED]
+        made.trouble["undo"] = error
+        waiting = asyncio.create_task(_configure(world, {"work_mem": "4XB"}))
+        await settle()
+        waiting.cancel()
+        await asyncio.sleep(20)
+        assert world.mistakes == [("a", error)]
 
     supervised(play, A)
 

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+from dataclasses import replace
 from signal import Signals
 
+import pytest
 from fakes import FakePostmaster, inventory, live, only, settle, spec
 from supervisors import A, B, C, World, done, supervised
 
+from pgsupervisor.supervision.configuration import Prospects
 from pgsupervisor.supervision.life import Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.plan import Change
@@ -42,7 +45,8 @@ def test_update_does_what_the_plan_says() -> None:
         assert made["same"].calls == []
         assert made["gone"].calls == ["SIGINT", "release"]
         assert made["policy"].calls == ["renew"]
-        assert made["moved"].calls == ["SIGINT", "renew", "spawn"]
+        assert made["moved"].calls == ["prospects", "SIGINT", "renew", "spawn"]
+        assert made["moved"].asked == [new.clusters["moved"]]
         assert made["new"].calls == ["find", "spawn"]
         assert made["moved"].spec.port == 2
         assert world.supervisor.inventory == new
@@ -58,6 +62,58 @@ def test_update_does_what_the_plan_says() -> None:
         )
 
     supervised(play, gone, same, policy, moved)
+
+
+def test_update_does_not_restart_what_would_not_start() -> None:
+    """A server that would not start by its new spec runs on; the next start goes by it all the same."""
+    new = inventory(spec("a", port=2), spec("b", port=3))
+
+    def broken(made: FakePostmaster) -> None:
+        made.outlook = Prospects(("one", "two")) if made.name == "a" else Prospects((), ("three",), "four")
+
+    async def play(world: World) -> None:
+        world.host.forget()
+        before = world.kept("a")[0].life
+        why = "not restarted, as it would not start again: one; two; mend that, and restart it"
+        refused = Outcome("a", ok=False, state=State.RUNNING, message=why)
+        updated = await world.supervisor.update(new, world.report)
+        assert updated.outcomes == (refused, done("b", State.RUNNING))
+        a, b = world.host.made["a"], world.host.made["b"]
+        assert (a.calls, a.asked, a.spec) == (["prospects", "renew"], [new.clusters["a"]], new.clusters["a"])
+        assert (b.calls, b.asked) == (["prospects", "SIGINT", "renew", "spawn"], [new.clusters["b"]])
+        assert world.kept("a")[0].life is before
+        assert world.kept("a")[0].spec == new.clusters["a"]
+        assert world.supervisor.inventory == new
+
+    supervised(play, A, B, prepare=broken)
+
+
+def test_update_looks_at_prospects_when_the_removed_are_gone() -> None:
+    """What a removed server has, such as its port, is free when the others are judged, which are all still up then."""
+
+    async def play(world: World) -> None:
+        world.host.forget()
+        await world.update(spec("b", port=2), spec("c", port=3))
+        asked = ["a SIGINT", "b prospects", "c prospects", "b SIGINT", "c SIGINT", "b spawn", "c spawn"]
+        assert only(world.host.history, "SIGINT", "prospects", "spawn") == asked
+
+    supervised(play, A, B, C)
+
+
+def test_update_asks_nobody_who_has_nothing_to_lose() -> None:
+    """What is down, or would be left behind in another data directory, is not held back by its prospects."""
+
+    def broken(made: FakePostmaster) -> None:
+        made.outlook = Prospects(("one",))
+
+    async def play(world: World) -> None:
+        world.host.made["a"].end("bad", hopeless=True)
+        await settle()
+        moved = replace(B, data_directory="/srv/elsewhere", port=3)
+        assert await world.update(spec("a", port=2), moved) == [done("a", State.RUNNING), done("b", State.RUNNING)]
+
+    world = supervised(play, A, B, prepare=broken)
+    assert only(world.host.history, "prospects") == []
 
 
 def test_update_to_the_same() -> None:
@@ -123,6 +179,28 @@ def test_a_cancelled_update_isdone() -> None:
         assert world.states == {"b": State.RUNNING}
 
     supervised(play, A, prepare=slow)
+
+
+def test_an_update_that_fails_when_nobody_waits_for_it_is_told() -> None:
+    """Whoever ordered an update hears of a mistake of ours in it, or we do, if he is gone; never both."""
+    mistake = ValueError("ours")
+
+    def slow(made: FakePostmaster) -> None:
+        made.obeys = frozenset({Signals.SIGQUIT})
+        made.trouble["renew"] = mistake
+
+    async def play(world: World) -> None:
+        updating = asyncio.create_task(world.update(replace(A, priority=1), B))
+        with pytest.raises(ValueError, match="ours"):
+            await updating
+        assert world.mistakes == []
+        updating = asyncio.create_task(world.update(spec("a", port=2), replace(B, priority=1)))
+        await settle()
+        updating.cancel()
+        await asyncio.sleep(100)
+        assert world.mistakes == [("update", mistake)]
+
+    supervised(play, A, B, prepare=slow)
 
 
 def test_updates_follow_each_other() -> None:

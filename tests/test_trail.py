@@ -28,6 +28,11 @@ def at(path: Path, *, contents: bool = False) -> Place:
     return Place(str(path.parent), path.name, contents)
 
 
+def down_to(path: Path) -> tuple[Place, ...]:
+    """Return the places of all directories on the way to a path, and its own."""
+    return tuple(at(each) for each in reversed([path, *path.parents][:-1]))
+
+
 def into(path: Path) -> Place:
     """Return the place of all that is in a directory."""
     return Place(str(path), None, contents=True)
@@ -44,17 +49,19 @@ def config_map(volume: Path, version: str) -> None:
 
 
 def test_a_file(top: Path) -> None:
-    """A file has its own place, and its directory's name in the directory above."""
+    """A file has its own place, and each directory on the way has one in the directory above."""
     (top / "file").touch()
-    assert trail(str(top / "file")) == (at(top / "file", contents=True), at(top))
+    assert trail(str(top / "file")) == (*down_to(top), at(top / "file", contents=True))
 
 
-@pytest.mark.parametrize("path", ["{}/./file", "{}//file", "{}/directory/../file", "/..{}/file"])
+@pytest.mark.parametrize("path", ["{}/./file", "{}//file", "/..{}/file"])
 def test_spellings(top: Path, path: str) -> None:
     """It is where the kernel goes that counts, not how it is written."""
     (top / "file").touch()
-    (top / "directory").mkdir()
     assert trail(path.format(top)) == trail(str(top / "file"))
+    (top / "directory").mkdir()
+    there_and_back = (*down_to(top / "directory"), at(top / "file", contents=True))
+    assert trail(f"{top}/directory/../file") == there_and_back
 
 
 def test_links(top: Path) -> None:
@@ -65,10 +72,12 @@ def test_links(top: Path) -> None:
     (top / "directory").symlink_to(top / "one" / "below")
     (top / "one" / "file").symlink_to("../two/file")
     assert trail(f"{top}/directory/../file") == (
-        at(top / "directory"),
+        *down_to(top / "directory"),
+        at(top / "one"),
+        at(top / "one" / "below"),
         at(top / "one" / "file"),
-        at(top / "two" / "file", contents=True),
         at(top / "two"),
+        at(top / "two" / "file", contents=True),
     )
 
 
@@ -76,10 +85,10 @@ def test_a_config_map(top: Path) -> None:
     """A file of a Kubernetes volume means something else when `..data` does."""
     config_map(top, "..1")
     assert trail(str(top / "file")) == (
-        at(top / "file"),
+        *down_to(top / "file"),
         at(top / "..data"),
-        at(top / "..1" / "file", contents=True),
         at(top / "..1"),
+        at(top / "..1" / "file", contents=True),
     )
 
 
@@ -87,16 +96,17 @@ def test_a_config_map(top: Path) -> None:
 def test_what_is_missing(top: Path, more: str) -> None:
     """A path ends at the first name that is missing; that one has contents only if it is the last."""
     (top / "link").symlink_to("missing")
-    assert trail(f"{top}/missing{more}") == (at(top / "missing", contents=not more), at(top))
-    assert trail(f"{top}/link{more}") == (at(top / "link"), at(top / "missing", contents=not more), at(top))
-    assert trail_into(f"{top}/missing{more}") == (at(top / "missing"), at(top))
+    missing = at(top / "missing", contents=not more)
+    assert trail(f"{top}/missing{more}") == (*down_to(top), missing)
+    assert trail(f"{top}/link{more}") == (*down_to(top / "link"), missing)
+    assert trail_into(f"{top}/missing{more}") == down_to(top / "missing")
 
 
 def test_a_file_where_a_directory_should_be(top: Path) -> None:
     """Then it is the file that must go first."""
     (top / "file").touch()
-    assert trail(f"{top}/file/file") == (at(top / "file"), at(top))
-    assert trail_into(f"{top}/file") == (at(top / "file"), at(top))
+    assert trail(f"{top}/file/file") == down_to(top / "file")
+    assert trail_into(f"{top}/file") == down_to(top / "file")
 
 
 def test_a_directory_that_may_not_be_searched(top: Path) -> None:
@@ -105,29 +115,29 @@ def test_a_directory_that_may_not_be_searched(top: Path) -> None:
     (top / "closed").chmod(0o600)
     with unprivileged():
         for found in (trail(f"{top}/closed/file"), trail_into(f"{top}/closed/below")):
-            assert found == (at(top / "closed"), at(top))
+            assert found == down_to(top / "closed")
 
 
 def test_links_that_lead_nowhere(top: Path) -> None:
     """Links in a circle are places, each once; so are those of a chain that is too long for the kernel."""
     (top / "one").symlink_to("other")
     (top / "other").symlink_to("one")
-    assert trail(str(top / "one")) == (at(top / "one"), at(top / "other"), at(top))
+    assert trail(str(top / "one")) == (*down_to(top), at(top / "one"), at(top / "other"))
     (top / "file").touch()
     for number in range(41):
         (top / f"{number}").symlink_to(f"{number + 1}" if number < 40 else "file")
     with pytest.raises(OSError, match="Too many levels"):
         (top / "0").open(encoding="utf-8")
-    assert trail(f"{top}/0") == (*(at(top / f"{number}") for number in range(41)), at(top))
+    assert trail(f"{top}/0") == (*down_to(top), *(at(top / f"{number}") for number in range(41)))
     (top / "1").read_text()
-    assert trail(f"{top}/1")[-2:] == (at(top / "file", contents=True), at(top))
+    assert trail(f"{top}/1")[-1] == at(top / "file", contents=True)
 
 
 def test_a_directory(top: Path) -> None:
     """Of a directory as a whole, any name in it counts, and its own name, and those of links to it."""
     (top / "directory").mkdir()
     (top / "link").symlink_to("directory")
-    assert trail_into(f"{top}/link") == (at(top / "link"), into(top / "directory"), at(top / "directory"))
+    assert trail_into(f"{top}/link") == (*down_to(top / "link"), at(top / "directory"), into(top / "directory"))
 
 
 def test_the_root() -> None:

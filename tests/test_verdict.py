@@ -14,6 +14,7 @@ from pgsupervisor.supervision.configuration import Mistake as Told
 
 CONF = "/srv/postgresql.conf"
 WORK_MEM = Running("work_mem", "4MB", "4MB", "4096", "kB", "integer", "configuration file", pending=False)
+EIGHT = replace(WORK_MEM, value="8MB", raw="8192")
 BUFFERS = Running("shared_buffers", "128MB", "128MB", "16384", "8kB", "integer", "default", pending=False)
 
 
@@ -28,24 +29,26 @@ def row(name: str, value: str, *, applied: bool = True, error: str | None = None
 
 
 @pytest.mark.parametrize(
-    ("before", "after", "change"),
+    ("before", "after", "running", "change"),
     [
-        ({"work_mem": "4MB"}, {"work_mem": "8MB"}, Change("work_mem", "4MB", "8MB")),
-        ({}, {"work_mem": "8MB"}, Change("work_mem", "4MB", "8MB")),
-        ({"work_mem": "8MB"}, {}, Change("work_mem", "8MB", "4MB")),
-        ({}, {"my_app.motto": "x"}, Change("my_app.motto", "(unset)", "x")),
+        ({"work_mem": "4MB"}, {"work_mem": "8MB"}, EIGHT, Change("work_mem", "4MB", "8MB")),
+        ({}, {"work_mem": "8MB"}, EIGHT, Change("work_mem", "4MB", "8MB")),
+        ({"work_mem": "8MB"}, {}, WORK_MEM, Change("work_mem", "8MB", "4MB")),
+        ({"work_mem": "8MB"}, {}, replace(WORK_MEM, default=""), Change("work_mem", "8MB", "4MB")),
+        ({"work_mem": "8MB"}, {}, replace(WORK_MEM, value="64MB", source="user"), Change("work_mem", "8MB", "4MB")),
+        ({}, {"my_app.motto": "x"}, WORK_MEM, Change("my_app.motto", "(unset)", "x")),
     ],
 )
-def test_applied(before: dict[str, str], after: dict[str, str], change: Change) -> None:
+def test_applied(before: dict[str, str], after: dict[str, str], running: Running, change: Change) -> None:
     """What is set, changed or taken out is told with both values, and is in force from then on."""
-    told = judge((CONF,), before, after, answers(WORK_MEM))
+    told = judge((CONF,), before, after, answers(running))
     assert told == (Report((CONF,), (change,)), after)
 
 
-def test_nothing_changed() -> None:
-    """What is as before is not mentioned."""
-    same = {"work_mem": "4MB"}
-    assert judge((), same, same, answers(WORK_MEM)) == (Report(), same)
+@pytest.mark.parametrize("after", [{"work_mem": "4MB"}, {"work_mem": "4096kB"}, {}])
+def test_nothing_changed(after: dict[str, str]) -> None:
+    """What is as before, or means the same, is not mentioned."""
+    assert judge((), {"work_mem": "4MB"}, after, answers(WORK_MEM)) == (Report(), after)
 
 
 def test_pending() -> None:
@@ -75,14 +78,14 @@ def test_the_file_is_refused() -> None:
     broken = answers(WORK_MEM, written=(row("work_mem", "8MB", applied=False),), mistakes=(mistake,))
     report, in_force = judge((CONF,), {"work_mem": "4MB"}, {"work_mem": "8MB"}, broken)
     assert (report, in_force) == (Report((CONF,), mistakes=(Told(CONF, 2, "syntax error"),)), {"work_mem": "4MB"})
-    report, _ = judge((CONF,), in_force, {"work_mem": "8MB"}, answers(WORK_MEM, written=(row("work_mem", "8MB"),)))
+    report, _ = judge((CONF,), in_force, {"work_mem": "8MB"}, answers(EIGHT, written=(row("work_mem", "8MB"),)))
     assert report.changes == (Change("work_mem", "4MB", "8MB"),)
 
 
 def test_rules_that_are_refused() -> None:
     """A mistake in pg_hba.conf keeps no setting from being applied."""
     mistake = Mistake("hba", "/srv/pg_hba.conf", 9, "invalid authentication method")
-    report, in_force = judge((), {}, {"work_mem": "8MB"}, answers(WORK_MEM, mistakes=(mistake,)))
+    report, in_force = judge((), {}, {"work_mem": "8MB"}, answers(EIGHT, mistakes=(mistake,)))
     assert (report.changes, report.verdict) == ((Change("work_mem", "4MB", "8MB"),), "rejected")
     assert in_force == {"work_mem": "8MB"}
 
@@ -92,6 +95,7 @@ def test_overruled() -> None:
     running = replace(WORK_MEM, value="9MB", source="command line")
     told = judge((CONF,), {}, {"work_mem": "8MB"}, answers(running))
     assert told == (Report((CONF,), overruled=("work_mem",)), {"work_mem": "8MB"})
+    assert judge((CONF,), {"work_mem": "8MB"}, {}, answers(running)) == (Report((CONF,)), {})
     marked = replace(BUFFERS, pending=True, source="command line")
     told = judge((CONF,), {}, {"shared_buffers": "1GB"}, answers(marked))
     assert told == (Report((CONF,), overruled=("shared_buffers",)), {"shared_buffers": "1GB"})

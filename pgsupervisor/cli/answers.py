@@ -89,6 +89,7 @@ class Problems(TypedDict):
     """The answer of CheckConfiguration."""
 
     problems: list[str]
+    unchecked: NotRequired[str | None]
 
 
 class Text(TypedDict):

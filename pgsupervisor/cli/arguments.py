@@ -198,6 +198,18 @@ and a note, separated by tabs; a value that is not there is a dash, and the note
 
 """
 
+_RESTART_DETAILS = """\
+A server that runs is not stopped if it would not start again, because of a mistake in its files or anything else
+that can be told beforehand (exit status 1). --force stops it all the same.
+
+"""
+
+_RELOAD_DETAILS = """\
+Each server is asked what it made of its files: applied, pending restart, rejected (exit status 1: of what it
+refuses, the old configuration stays in force), or unverified, if it could not be asked.
+
+"""
+
 COMMANDS = {
     "status": Command(
         "status",
@@ -217,8 +229,15 @@ COMMANDS = {
         "stop clusters, and start them again",
         ("pgsupctl restart shop --mode fast", "pgsupctl restart shop --force"),
         _restart,
+        _RESTART_DETAILS,
     ),
-    "reload": Command("orders", "have servers read their configuration again", ("pgsupctl reload shop web",), _order),
+    "reload": Command(
+        "orders",
+        "have servers read their configuration again",
+        ("pgsupctl reload shop web",),
+        _order,
+        _RELOAD_DETAILS,
+    ),
     "kill": Command(
         "orders",
         "kill servers (SIGKILL); crash recovery follows when they are started again",

@@ -25,6 +25,9 @@ _HEADER = ("NAME", "FILE", "RUNNING", "WHERE", "NOTE")
 _WIDEST = 40
 """Characters that a column of a table is wide at most."""
 
+_ROLES = {"database", "user", "database user", "global"}
+"""Sources of a running value that ALTER ROLE or ALTER DATABASE gives to the role that asks: others see another one."""
+
 
 def run(arguments: Namespace, screen: Screen) -> int:
     """Carry out `get`, `set`, `unset`, `diff` or `check`."""
@@ -87,7 +90,8 @@ def _check(client: Client, arguments: Namespace) -> int:
     if arguments.json:
         print(json.dumps(answer))
     else:
-        print(*map(escape, answer["problems"] or ["ok"]), sep="\n")
+        lines = (*(answer["problems"] or ["ok"]), answer.get("unchecked"))
+        print(*map(escape, filter(None, lines)), sep="\n")
     return 1 if answer["problems"] else 0
 
 
@@ -131,9 +135,11 @@ def _note(setting: Setting) -> str:
     """Say what stands between the file and the server."""
     if setting["pending"]:
         return "pending restart"
+    source = setting.get("source")
+    if source in _ROLES:
+        return f"only for our role: {source}"
     if not setting["differs"]:
         return ""
-    source = setting.get("source")
     # A value from a file, or none at all: the server has not taken what the file says now.
     return "not in force" if source in {None, "configuration file", "default"} else f"overruled: {source}"
 

@@ -25,7 +25,7 @@ async def settings(kept: Kept, keys: Sequence[str]) -> list[Setting]:
     Raises RefusalError.
     """
     try:
-        known = await kept.postmaster.settings()
+        known = await kept.postmaster.configuration.settings()
     except OSError as error:
         raise RefusalError(protocol.CONFIGURATION_NOT_READABLE, why=f"{error.filename}: {error.strerror}") from error
     except PgSupervisorError as error:

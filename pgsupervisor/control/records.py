@@ -172,5 +172,4 @@ def _setting_change(each: configuration.Change) -> SettingChangeRecord:
 def _reason(life: Life, polled: str) -> str:
     """Say all that is to be said of a cluster: of its server, of its configuration, and of how that is watched."""
     standing = life.report.standing if life.report is not None else ""
-    watched = f"configuration files are polled: {polled}" if polled else ""
-    return "; ".join(filter(None, (life.reason, standing, watched)))
+    return "; ".join(filter(None, (life.reason, standing, polled)))

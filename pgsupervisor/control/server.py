@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
 from typing import Final, Protocol, TypeAlias
 
@@ -122,7 +122,17 @@ class ControlServer:
         carried_out = asyncio.create_task(self._reply(call))
         self._orders.add(carried_out)
         carried_out.add_done_callback(self._orders.discard)
-        return await asyncio.shield(carried_out)
+        try:
+            return await asyncio.shield(carried_out)
+        except asyncio.CancelledError:
+            carried_out.add_done_callback(partial(self._unheard, call.request.method))
+            raise
+
+    def _unheard(self, method: str, carried_out: asyncio.Task[Reply]) -> None:
+        """Tell of a mistake in what nobody waited for to its end."""
+        error = None if carried_out.cancelled() else carried_out.exception()
+        if isinstance(error, Exception):
+            self._mistake(method, error)
 
     async def _reply(self, call: Call) -> Reply:
         try:
@@ -180,22 +190,22 @@ class ControlServer:
 
     async def _get_status(self, call: Call) -> Parameters:
         names = parameters.read(call.request.parameters, parameters.Names).names
-        return {"clusters": self._records(names)}
+        return {"clusters": _records(self._select(names))}
 
     async def _monitor(self, call: Call) -> Parameters:
         names = parameters.read(call.request.parameters, parameters.Names).names
         _need_more(call)
         with self._supervisor.changes() as changes:
-            clusters = self._records(names)
-            await call.stream({"clusters": clusters})
+            watched = self._select(names)
+            await call.stream({"clusters": _records(watched)})
             while True:
                 changed = await changes.next()
-                known = {each["name"] for each in clusters}
-                clusters = self._records(names)
-                news = [each for each in clusters if each["name"] in changed]
-                removed = sorted(known - {each["name"] for each in clusters})
+                known = {kept.spec.name for kept in watched}
+                watched = self._select(names)
+                news = [kept for kept in watched if kept.spec.name in changed]
+                removed = sorted(known - {kept.spec.name for kept in watched})
                 if news or removed:
-                    await call.stream({"clusters": news, "removed": removed})
+                    await call.stream({"clusters": _records(news), "removed": removed})
 
     async def _start(self, call: Call) -> Parameters:
         return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Start())
@@ -246,8 +256,9 @@ class ControlServer:
         return {"outcomes": [records.outcome(outcome)]}
 
     async def _check_configuration(self, call: Call) -> Parameters:
-        asked = parameters.read(call.request.parameters, parameters.Name)
-        return {"problems": list(await self._one(asked.name).postmaster.objections())}
+        kept = self._one(parameters.read(call.request.parameters, parameters.Name).name)
+        found = await kept.postmaster.configuration.prospects(kept.spec)
+        return {"problems": [*found.fatal, *found.others], "unchecked": found.unchecked or None}
 
     async def _get_daemon(self, call: Call) -> Parameters:
         parameters.read(call.request.parameters, parameters.Nothing)
@@ -271,9 +282,14 @@ class ControlServer:
             raise NoSuchClusterError(name)
         return kept[0]
 
-    def _records(self, names: Sequence[str]) -> list[records.ClusterRecord]:
-        now = asyncio.get_running_loop().time()
-        return [records.cluster(kept, now) for kept in self._supervisor.select(names or [ALL])]
+    def _select(self, names: Sequence[str]) -> list[Kept]:
+        """Return the clusters that names mean; no name means all."""
+        return self._supervisor.select(names or [ALL])
+
+
+def _records(clusters: Iterable[Kept]) -> list[records.ClusterRecord]:
+    now = asyncio.get_running_loop().time()
+    return [records.cluster(kept, now) for kept in clusters]
 
 
 def _report_to(call: Call) -> Report:

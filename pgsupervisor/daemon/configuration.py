@@ -1,73 +1,163 @@
-"""What can be asked of a cluster's configuration, and done to it. All of it blocks, and runs in threads.
+"""What can be asked of a cluster's configuration, and done to it.
 
-The server itself is asked wherever it can answer: what it refuses, it says better than anybody else could.
+All of it blocks, and runs in threads kept for it. Whoever asks the server must reckon with one that hangs; so a
+cluster has one question at a time under way, and starts and stops have other threads.
+
+A change is judged by PostgreSQL before it is made: a copy that lies beside the file, where what it includes is found,
+has to please it. No server ever sees what was refused.
 """
 
 from __future__ import annotations
 
+import asyncio
+import contextlib
+import os
+import tempfile
 from collections.abc import Callable, Sequence
+from concurrent.futures import Executor
+from dataclasses import dataclass
+from functools import partial
+from typing import TypeVar
 
 from pgsupervisor.daemon import verdict
-from pgsupervisor.errors import ConfigurationError
+from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.errors import ConfigurationError, PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
-from pgsupervisor.postgres.lexer import fold
 from pgsupervisor.postgres.lint import lint
-from pgsupervisor.supervision.configuration import Setting
-from pgsupervisor.supervision.supervisor import Assignments
+from pgsupervisor.supervision.configuration import Prospects, Setting
+from pgsupervisor.supervision.supervisor import Assignments, Undo
 from pgsupervisor.system.rewrite import rewrite
 
+Answer = TypeVar("Answer")
 
-def objections(cluster: Cluster, spec: ClusterSpec) -> Sequence[str]:
-    """Return why the next start would fail, as far as that can be told now."""
-    return lint(cluster, spec.server_settings).fatal
+_TRIES = 3
+"""How often a change is judged anew, because somebody else has changed the file meanwhile."""
 
 
-def settings(cluster: Cluster) -> Sequence[Setting]:
-    """Return where every setting stands that a file sets or the server knows."""
+class Configuration:
+    """The configuration of one cluster; made and used in the event loop."""
+
+    def __init__(self, spec: ClusterSpec, installations: Installations, asking: Executor) -> None:
+        self.spec = spec
+        self._installations = installations
+        self._asking = asking
+        self._one_at_a_time = asyncio.Lock()
+
+    async def ask(self, question: Callable[[], Answer]) -> Answer:
+        """Have a thread answer a question."""
+        async with self._one_at_a_time:
+            return await asyncio.get_running_loop().run_in_executor(self._asking, question)
+
+    async def prospects(self, spec: ClusterSpec) -> Prospects:
+        """Return what a start by this spec would meet.
+
+        By another spec than the present one, addresses are not looked at: they may change hands with others.
+        """
+        try:
+            found = await self.ask(lambda: lint(self._cluster(spec), spec.server_settings, addresses=spec == self.spec))
+        except (OSError, PgSupervisorError) as error:
+            return Prospects((str(error),))
+        return Prospects(found.fatal, found.others, found.unasked)
+
+    async def settings(self) -> Sequence[Setting]:
+        """Return where every setting stands that a file sets or the server knows."""
+        return await self.ask(lambda: _settings(self._cluster(self.spec)))
+
+    async def write(self, changes: Assignments) -> Undo:
+        """Change settings in postgresql.conf, and return what puts it back as it was."""
+        spec = self.spec
+        written = await self.ask(lambda: _write(self._cluster(spec), spec, changes))
+        return lambda: self.ask(written.undo)
+
+    def _cluster(self, spec: ClusterSpec) -> Cluster:
+        installation = self._installations.of(spec.installation)
+        return Cluster(installation, spec.data_directory, user=spec.user, config_file=spec.config_file)
+
+
+def _settings(cluster: Cluster) -> Sequence[Setting]:
     written = {assignment.name: assignment for assignment in cluster.settings.assignments()}
-    return verdict.settings(written, probe.inspect(cluster) if cluster.ready_for_connections() else None)
+    return verdict.settings(written, probe.inspect(cluster) if cluster.running() else None)
 
 
-def write(cluster: Cluster, spec: ClusterSpec, changes: Assignments) -> Callable[[], None]:
-    """Change settings in postgresql.conf, and return what puts it back as it was.
+@dataclass(frozen=True, slots=True)
+class _Rewriting:
+    """A file that is to say something else; what it said before must still be what it says when it is rewritten."""
 
-    PostgreSQL judges the file as soon as it is written, before any server is told of it.
-    """
-    config = cluster.settings
-    before = _content(config.path)
-    wrong_before = _judge(cluster, spec)
-    config.update(changes)
-    after = _content(config.path)
+    path: str
+    before: bytes
+    after: bytes
 
-    def undo() -> None:
-        rewrite(config.path, put_back)
+    def do(self) -> None:
+        """Rewrite the file; raises _MeanwhileError if somebody else has changed it."""
+        rewrite(self.path, partial(_instead_of, self.before, self.after))
 
-    def put_back(content: bytes) -> bytes:
-        if content != after:
+    def undo(self) -> None:
+        """Put the file back as it was; raises ConfigurationError if somebody else has changed it since."""
+        try:
+            rewrite(self.path, partial(_instead_of, self.after, self.before))
+        except _MeanwhileError:
             why = "somebody else has changed it meanwhile, so it is not put back as it was; look at it"
-            raise ConfigurationError(config.path, 0, why)
-        return before
-
-    wrong = _judge(cluster, spec)
-    # What was wrong before is no reason to refuse a change, which may be there to mend it.
-    if wrong is not None and (wrong_before is None or any(f'"{fold(name)}"' in wrong for name in changes)):
-        undo()
-        raise ConfigurationError(config.path, 0, f"put back as it was, since PostgreSQL refuses the change: {wrong}")
-    return undo
+            raise ConfigurationError(self.path, 0, why) from None
 
 
-def _judge(cluster: Cluster, spec: ClusterSpec) -> str | None:
-    return preflight.configuration_problem(
-        cluster.installation,
-        spec.data_directory,
-        run_as=cluster.run_as,
-        config_file=spec.config_file,
-        settings=spec.server_settings,
-    )
+class _MeanwhileError(Exception):
+    """Somebody else has changed the file."""
 
 
-def _content(path: str) -> bytes:
-    with open(path, "rb") as file:
-        return file.read()
+def _instead_of(old: bytes, new: bytes, content: bytes) -> bytes:
+    if content != old:
+        raise _MeanwhileError
+    return new
+
+
+def _write(cluster: Cluster, spec: ClusterSpec, changes: Assignments) -> _Rewriting:
+    config = cluster.settings
+    for _ in range(_TRIES):
+        with open(config.path, "rb") as file:
+            before = file.read()
+        rewriting = _Rewriting(config.path, before, config.edited(before, changes))
+        refused = _refused(cluster, spec, rewriting, changes)
+        if refused is not None:
+            raise ConfigurationError(config.path, 0, f"left as it was, since PostgreSQL refuses the change: {refused}")
+        # Judging takes a moment, in which an administrator may save: that must not be lost, nor go unjudged.
+        with contextlib.suppress(_MeanwhileError):
+            rewriting.do()
+            return rewriting
+    raise ConfigurationError(config.path, 0, "somebody else is changing it all the time; try again")
+
+
+def _refused(cluster: Cluster, spec: ClusterSpec, rewriting: _Rewriting, changes: Assignments) -> str | None:
+    """Return what PostgreSQL has against a change; None if nothing.
+
+    What was wrong in the file before is no reason to refuse a change, which may be there to mend it. Then only the
+    new values are judged, each for itself.
+    """
+
+    def judge(content: bytes) -> str | None:
+        return _judge(cluster, spec, rewriting.path, content)
+
+    wrong = judge(rewriting.after)
+    if wrong is None or judge(rewriting.before) is None:
+        return wrong
+    alone = cluster.settings.edited(b"", {name: value for name, value in changes.items() if value is not None})
+    return judge(alone) if judge(b"") is None else None
+
+
+def _judge(cluster: Cluster, spec: ClusterSpec, path: str, content: bytes) -> str | None:
+    """Return what PostgreSQL would have against this content of postgresql.conf."""
+    # Beside it, whatever it links to, as includes are relative to that; the name is one that no include_dir takes up.
+    with tempfile.NamedTemporaryFile(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path)) as copy:
+        copy.write(content)
+        copy.flush()
+        if cluster.run_as is not None and os.geteuid() == 0:
+            os.fchown(copy.fileno(), cluster.run_as.uid, cluster.run_as.gid)
+        wrong = preflight.configuration_problem(
+            cluster.installation,
+            spec.data_directory,
+            run_as=cluster.run_as,
+            config_file=copy.name,
+            settings=spec.server_settings,
+        )
+        return None if wrong is None else wrong.replace(copy.name, path)

@@ -12,7 +12,9 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import os
 from collections.abc import Callable, Iterable
+from dataclasses import replace
 
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.errors import InstallationError
@@ -40,10 +42,17 @@ def quiet_at(first: float, last: float, delay: float) -> float:
     return min(last + delay, first + _PATIENCE * delay)
 
 
+def _others(paths: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
+    """Return those of some paths that lead to none of the known files; in a thread."""
+    files = {os.path.realpath(path) for path in known}
+    return tuple(path for path in paths if os.path.realpath(path) not in files)
+
+
 class ConfigurationFiles:
     """The files of one cluster's configuration; made and used in the event loop.
 
-    `changed` is called when they have come to say something else than the server was `told`.
+    `changed` is called when they have come to say something else than the server was `told`. `polled` is what keeps
+    them from being watched as they should, in words; empty if nothing does.
     """
 
     def __init__(
@@ -56,29 +65,30 @@ class ConfigurationFiles:
         self._changed = changed
         self._also: tuple[str, ...] = ()
         self._watched: dict[Place, Callable[[], None]] = {}
+        self.polled = ""
         self._first: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looks: set[asyncio.Task[None]] = set()
         self._reading = asyncio.Lock()
         self._closed = False
 
-    @property
-    def polled(self) -> str:
-        """Why some of their directories are polled; empty if the kernel watches them all."""
-        reasons = (self._watcher.polling(place.directory) for place in self._watched)
-        return next((reason for reason in reasons if reason), "")
-
     def renew(self, spec: ClusterSpec) -> None:
         """Go by this spec from now on."""
         self._spec = spec
         self._touched()
 
-    def use(self, paths: Iterable[str]) -> None:
+    async def use(self, paths: Iterable[str]) -> None:
         """Watch these files too, which the server says it uses: those of its start, whatever is set now."""
-        also = tuple(path for path in paths if path not in self.told.digests or path in self._also)
-        if also != self._also:
+        async with self._reading:
+            also = await asyncio.to_thread(_others, paths, self.told.digests.keys() - set(self._also))
+            if also == self._also:
+                return
             self._also = also
-            self._touched()
+            found = await self._read()
+            # What they say now is what the server was told: it has just been.
+            new = {path: digest for path, digest in found.digests.items() if path not in self.told.digests}
+            kept = {path: digest for path, digest in self.told.digests.items() if path in found.digests}
+            self.told = replace(self.told, digests={**kept, **new})
 
     async def tell(self) -> tuple[str, ...]:
         """Read what the server is told now, and return the paths of the files that say something else than before."""
@@ -98,7 +108,7 @@ class ConfigurationFiles:
 
     async def _read(self) -> Sources:
         found = self.told
-        watched: tuple[Place, ...] = ()
+        watched: tuple[Place, ...] | None = None
         for _ in range(_ROUNDS):
             found, places = await asyncio.to_thread(self._look_at, self._spec)
             if places == watched:
@@ -129,13 +139,21 @@ class ConfigurationFiles:
     def _watch(self, places: Iterable[Place]) -> None:
         """Watch these places and no others. Each is watched anew: another directory may have its name by now."""
         before, self._watched = self._watched, {}
+        hindrances = []
         for place in () if self._closed else places:
             try:
                 self._watched[place] = self._watcher.watch(
                     place.directory, place.name, self._touched, contents=place.contents
                 )
+            except PermissionError:
+                if place.name is not None and place.contents:
+                    hindrances.append(f"changes in {place.directory} go unnoticed: it may not be read")
             except OSError:
-                continue  # gone at this moment, or not ours to read: what is above it tells when that changes
+                continue  # gone at this moment: what is above it tells when that changes
+            else:
+                why = self._watcher.polling(place.directory)
+                hindrances += [] if why is None else [f"configuration files are polled: {why}"]
+        self.polled = next(iter(hindrances), "")
         for cancel in before.values():
             cancel()
 

@@ -11,17 +11,19 @@ read them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 import random
 import subprocess
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
+from functools import partial
 from signal import Signals
-from typing import BinaryIO, TypeVar
+from typing import BinaryIO
 
-from pgsupervisor.daemon import configuration
+from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.last_words import last_words
@@ -32,15 +34,15 @@ from pgsupervisor.postgres import pidfile, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.controldata import clean_shutdown
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.supervision.configuration import Report, Setting
+from pgsupervisor.postgres.lint import tls_problems
+from pgsupervisor.postgres.probe import Inspection
+from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Spawned, SpawnFailed
-from pgsupervisor.supervision.supervisor import Assignments, Undo
 from pgsupervisor.system.logfile import open_for_append, written_since
 from pgsupervisor.system.process import Process, User, children
+from pgsupervisor.system.trail import trail
 from pgsupervisor.system.watch import Watcher
-
-Answer = TypeVar("Answer")
 
 _JITTER = 0.2
 """How much the wait before a restart varies, up and down."""
@@ -79,8 +81,7 @@ class _Running:
 class HostedPostmaster:
     """The postmaster of one cluster; made and used in the event loop.
 
-    `asking` has the threads in which servers are asked. One that hangs holds its thread until the question is given up,
-    and starts and stops of others must not wait for that.
+    `asking` has the threads in which servers are asked.
     """
 
     def __init__(
@@ -90,7 +91,7 @@ class HostedPostmaster:
         self._post = post
         self._watcher = watcher
         self._installations = installations
-        self._asking = asking
+        self.configuration = Configuration(spec, installations, asking)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
         self._running: _Running | None = None
         self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
@@ -109,12 +110,12 @@ class HostedPostmaster:
 
     @property
     def polled(self) -> str:
-        """Why its configuration files have to be polled; empty if they need not be."""
+        """What keeps its configuration files from being watched as they should; empty if nothing does."""
         return self._files.polled
 
     def renew(self, spec: ClusterSpec) -> None:
         """Go by this spec from the next start on."""
-        self._spec = spec
+        self._spec = self.configuration.spec = spec
         self._files.renew(spec)
 
     async def find(self) -> None:
@@ -152,6 +153,11 @@ class HostedPostmaster:
         """Send a signal to the postmaster; a SIGKILL reaches its backends too, which would outlive it."""
         if self._running is None:
             return
+        if number is Signals.SIGHUP:
+            # A server that does not catch it yet would be ended by it, and has not read its files yet either.
+            if self._running.process.catches(number):
+                self._running.process.signal(number)
+            return
         self._running.told_to_stop = True
         if number is Signals.SIGKILL:
             _kill(self._running.process)
@@ -171,30 +177,12 @@ class HostedPostmaster:
         try:
             # The postmaster reads its files before it lets anybody in who comes after the signal (ServerLoop in
             # postmaster.c), so whoever asks now hears what it made of them.
-            found = await self._ask(lambda: probe.inspect(running.cluster))
-        except ProbeError as error:
-            return Report(files, unverified=str(error))
-        self._files.use(found.settings[name].value for name in ("hba_file", "ident_file"))
-        report, running.in_force = judge(files, running.in_force, written, found)
-        return report
-
-    async def objections(self) -> Sequence[str]:
-        """Return why the next start would fail, as far as that can be told now."""
-        spec = self._spec
-        try:
-            return await self._ask(lambda: configuration.objections(self._look_up(spec)[1], spec))
+            found, tls = await self.configuration.ask(lambda: _inspect(running))
         except (OSError, PgSupervisorError) as error:
-            return (str(error),)
-
-    async def settings(self) -> Sequence[Setting]:
-        """Return where every setting stands that a file sets or the server knows."""
-        return await self._ask(lambda: configuration.settings(self._look_up(self._spec)[1]))
-
-    async def write(self, changes: Assignments) -> Undo:
-        """Change settings in postgresql.conf, and return what puts it back as it was."""
-        spec = self._spec
-        undo = await self._ask(lambda: configuration.write(self._look_up(spec)[1], spec, changes))
-        return lambda: self._ask(undo)
+            return Report(files, unverified=str(error))
+        await self._files.use(found.settings[name].value for name in ("hba_file", "ident_file"))
+        report, running.in_force = judge(files, running.in_force, written, found)
+        return replace(report, mistakes=(*report.mistakes, *(Mistake("", 0, why) for why in tls)))
 
     def release(self) -> None:
         """Let go of the postmaster, which runs on."""
@@ -202,9 +190,6 @@ class HostedPostmaster:
         running, self._running = self._running, None
         if running is not None:
             self._let_go(running)
-
-    async def _ask(self, question: Callable[[], Answer]) -> Answer:
-        return await asyncio.get_running_loop().run_in_executor(self._asking, question)
 
     # What blocks, in a thread.
 
@@ -289,16 +274,13 @@ class HostedPostmaster:
         loop = asyncio.get_running_loop()
         loop.add_reader(running.process, self._ended, running)
         self._post(Spawned(running.process.pid))
-        try:
-            running.cancel_watch = self._watcher.watch(
-                running.spec.data_directory, pidfile.NAME, lambda: self._look(running)
-            )
-        except OSError:
-            return  # the data directory is gone, and the server soon will be
         self._look(running)
 
     def _look(self, running: _Running) -> None:
-        """Read postmaster.pid, which the server has just rewritten."""
+        """Read postmaster.pid, which the server has just rewritten, or which is in a directory that came back."""
+        if self._running is not running:
+            return
+        self._watch(running)
         try:
             written = running.cluster.announced()
         except OSError:
@@ -311,6 +293,16 @@ class HostedPostmaster:
             if running.standby is not standby:
                 running.standby = standby
                 self._post(Ready(standby=standby))
+
+    def _watch(self, running: _Running) -> None:
+        """Watch postmaster.pid anew, since another directory may have its name by now."""
+        with contextlib.ExitStack() as watched:
+            for place in trail(os.path.join(running.spec.data_directory, pidfile.NAME)):
+                with contextlib.suppress(OSError):  # gone at this moment: what is above it tells when that changes
+                    changed = partial(self._look, running)
+                    watched.callback(self._watcher.watch(place.directory, place.name, changed, contents=place.contents))
+            running.cancel_watch()
+            running.cancel_watch = watched.pop_all().close
 
     def _ended(self, running: _Running) -> None:
         self._let_go(running)
@@ -330,6 +322,19 @@ class HostedPostmaster:
         asyncio.get_running_loop().remove_reader(running.process)
         running.cancel_watch()
         running.process.close()
+
+
+def _inspect(running: _Running) -> tuple[Inspection, list[str]]:
+    """Ask a server about its configuration, and look whether it could load its files for TLS, which it does not tell.
+
+    Raises ProbeError, also if it goes by another file than the inventory says.
+    """
+    found = probe.inspect(running.cluster)
+    used, ours = found.settings["config_file"].value, running.cluster.settings.path
+    if os.path.realpath(used) != os.path.realpath(ours):
+        raise ProbeError(f"it goes by {used}, and not by {ours}; say so in the inventory (config_file), or restart it")
+    uses_tls = found.settings["ssl"].value == "on"
+    return found, tls_problems(running.cluster, running.spec.server_settings) if uses_tls else []
 
 
 def _open_log(path: str, owner: User | None) -> BinaryIO:

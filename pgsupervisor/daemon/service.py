@@ -26,10 +26,11 @@ from pgsupervisor.inventory import load
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
+from pgsupervisor.system.process import abandon
 from pgsupervisor.system.watch import Watcher
 
-_ASKED_AT_ONCE = 8
-"""How many servers are asked at a time. It costs a server a few milliseconds, and one that hangs up to ten seconds."""
+_ASKED_AT_ONCE = 32
+"""How many servers are asked at a time: one that answers is done in milliseconds, one that hangs takes ten seconds."""
 
 
 class Service:
@@ -68,6 +69,7 @@ class Service:
         await self._control.close()
         self._watcher.close()
         self._asking.shutdown(wait=False, cancel_futures=True)
+        abandon()
         self._log.info("daemon stopped")
 
     def end(self, *, leave: bool | None) -> None:

@@ -23,7 +23,7 @@ _SECRET = {"primary_conninfo", "ssl_passphrase_command"}
 """Settings that may hold a password, which has no business in a log or a status."""
 
 _UNKNOWN = "(unset)"
-"""What stands for the value of a setting that no file sets and that the server does not know."""
+"""What stands for the value of a setting that no file sets, and that has no default which could be told."""
 
 
 def judge(files: tuple[str, ...], in_force: Values, written: Values, found: Inspection) -> tuple[Report, Values]:
@@ -45,16 +45,15 @@ def judge(files: tuple[str, ...], in_force: Values, written: Values, found: Insp
         if running is not None and _waits(running):
             continue
         if running is not None and running.source == _OVERRULING:
-            overruled.append(name)
+            overruled += [name] if name in written else []
         else:
-            default = _UNKNOWN if running is None else running.default
-            changes.append(_change(name, in_force.get(name, default), written.get(name, default)))
+            changes += _changes(name, in_force.get(name), written.get(name), running)
         if name in written:
             taken[name] = written[name]
         else:
             del taken[name]
     pending = tuple(
-        _change(name, running.value, written.get(name, running.default))
+        _change(name, running.value, written.get(name, running.default or _UNKNOWN))
         for name, running in sorted(found.settings.items())
         if _waits(running) and name not in mistaken
     )
@@ -65,6 +64,17 @@ def judge(files: tuple[str, ...], in_force: Values, written: Values, found: Insp
 def _waits(running: Running) -> bool:
     """Tell whether a restart would change a setting. What the command line sets is marked as pending, but stays."""
     return running.pending and running.source != _OVERRULING
+
+
+def _changes(name: str, was: str | None, now: str | None, running: Running | None) -> list[Change]:
+    """Return the change of a setting; none if the server takes both values for the same."""
+    default = (running and running.default) or _UNKNOWN
+    was = default if was is None else was
+    if running is not None and same(was, running.raw, running.unit, running.kind):
+        return []
+    # What the server goes by where no file says anything is for the server to say.
+    now = now if now is not None else default if running is None or running.source in _ELSEWHERE else running.value
+    return [_change(name, was, now)]
 
 
 def _change(name: str, was: str, now: str) -> Change:

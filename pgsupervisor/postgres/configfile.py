@@ -10,7 +10,7 @@ from __future__ import annotations
 
 import functools
 import os
-from collections.abc import ItemsView, Iterable, Iterator, MutableMapping, ValuesView
+from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Protocol, overload
@@ -114,6 +114,10 @@ class ConfigFile(MutableMapping[str, str]):
         wanted = [_change(name, value) for name, value in named.items()]
         if wanted:
             rewrite(self.path, lambda content: self._edit(content, wanted))
+
+    def edited(self, content: bytes, changes: Mapping[str, str | None]) -> bytes:
+        """Return what `update` with these changes would make of postgresql.conf if it had this content."""
+        return self._edit(content, [_change(name, value) for name, value in changes.items()])
 
     def assignments(self) -> tuple[Assignment, ...]:
         """Return, for every setting, the assignment that counts: its value, and where it comes from."""

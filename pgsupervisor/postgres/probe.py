@@ -17,7 +17,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Literal, TypeAlias
 
 from pgsupervisor.errors import ClusterError, InstallationError, ProbeError
@@ -30,8 +30,14 @@ from pgsupervisor.system.process import run
 PATIENCE = 10.0
 """Seconds that a server may take for its answers; as a rule it takes a hundredth of one."""
 
-Part: TypeAlias = Literal["settings", "hba", "ident"]
+Rules: TypeAlias = Literal["hba", "ident"]
+"""The rules of pg_hba.conf, or those of pg_ident.conf."""
+
+Part: TypeAlias = Literal["settings"] | Rules
 """What a file is part of: postgresql.conf, pg_hba.conf or pg_ident.conf, each with all that it includes."""
+
+RULES: tuple[Rules, ...] = ("hba", "ident")
+"""Both of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +104,17 @@ class Inspection:
     mistakes: tuple[Mistake, ...]
 
 
+def rules_file(part: Rules, data_directory: str, value: str | None) -> str:
+    """Return the absolute path that the setting hba_file or ident_file means for a server that we start.
+
+    Without a `value` it is in the data directory. A relative one is relative to where the server starts, which is "/"
+    (see `pgsupervisor.system.process`), and not to where it moves later (SelectConfigFiles in guc.c).
+    """
+    if value is None:
+        return os.path.join(data_directory, f"pg_{part}.conf")
+    return os.path.normpath(os.path.join("/", value))
+
+
 def inspect(cluster: Cluster, *, patience: float = PATIENCE) -> Inspection:
     """Ask the server of a cluster what it goes by, and what it makes of its files as they are now.
 
@@ -119,6 +136,7 @@ def inspect(cluster: Cluster, *, patience: float = PATIENCE) -> Inspection:
         if name is not None and value is not None
     }
     settings |= {fold(row[0]): _running(row, assigned.get(fold(row[0]))) for row in answers["settings"]}
+    settings |= {f"{part}_file": _rules_setting(part, settings, assigned.get(f"{part}_file")) for part in RULES}
     mistakes = (
         *_mistakes_in_settings(rows, settings["config_file"].value, _messages(said)),
         *_mistakes_in_rules("hba", settings["hba_file"].value, answers),
@@ -238,7 +256,7 @@ def _address(cluster: Cluster) -> tuple[str, int]:
     return os.path.join(cluster.data_directory, written.socket_directory), written.port
 
 
-_NOISE = re.compile(r'(?:psql: (?:error: )?)?(?:connection to server on socket ".*" failed: (?=\S+:  ))?(?:\S+:  )?')
+_NOISE = re.compile(r'(?:psql: (?:error: )?)?(?:connection to server on socket ".*" failed: (?=\S+: ))?(?:\S+:  )?')
 """What psql and the server put before the reason: who says it, over what, and how severe it is."""
 
 
@@ -257,6 +275,13 @@ def _running(row: _SettingRow, written: str | None) -> Running:
     changes = default != raw if written is None else not same(written, raw, unit, kind)
     value, otherwise = (f"{int(text):04o}" if name in _OCTAL else show(text, unit, kind) for text in (raw, default))
     return Running(name, value, otherwise, raw, unit, kind, source, pending and changes)
+
+
+def _rules_setting(part: Rules, settings: Mapping[str, Running], written: str | None) -> Running:
+    """Return hba_file or ident_file, which the server compares with what the files say before that is made a path."""
+    running, directory = settings[f"{part}_file"], settings["data_directory"].value
+    pending = running.pending and rules_file(part, directory, written) != running.raw
+    return replace(running, default=rules_file(part, directory, None), pending=pending)
 
 
 def _mistakes_in_settings(rows: Iterable[_FileRow], config_file: str, messages: list[str]) -> Iterator[Mistake]:
@@ -309,7 +334,7 @@ def _messages(said: str) -> list[str]:
     return messages
 
 
-def _mistakes_in_rules(part: Literal["hba", "ident"], file: str, answers: _Answers) -> Iterator[Mistake]:
+def _mistakes_in_rules(part: Rules, file: str, answers: _Answers) -> Iterator[Mistake]:
     """Yield what is wrong with pg_hba.conf or pg_ident.conf, whose path is `file`."""
     answer = answers.get(part, {})
     failed = answer.get("failed", "")

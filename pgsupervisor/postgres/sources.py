@@ -25,8 +25,8 @@ _LIMIT = 4 * 1024**2
 """How many bytes are read for one cluster; what goes beyond (a sparse file, files that include each other a
 thousand times) is known by its size and the time of its last change alone."""
 
-_FILE_COST = 4096
-"""How many of these bytes a file counts for besides its own: to open it takes about as long as to read them."""
+_FILE_COST = 256
+"""How many of these bytes a file counts for besides its own, so that there is an end to empty files as well."""
 
 _START_DIRECTORY = "/"
 """Where our servers start (see `pgsupervisor.system.process`): hba_file and ident_file are relative to it.

@@ -32,7 +32,7 @@ class Change:
 class Mistake:
     """What the server refuses: the file, the line (0: the file as a whole), and why, in the server's words.
 
-    `name` is that of the setting, if it is about one.
+    Without a `path`, `why` says it all. `name` is that of the setting, if it is about one.
     """
 
     path: str
@@ -43,6 +43,8 @@ class Mistake:
     @property
     def text(self) -> str:
         """The mistake in words, with the file's name alone."""
+        if not self.path:
+            return self.why
         name = self.path.rpartition("/")[2]
         return f"{name}:{self.line} {self.why}" if self.line else f"{name} {self.why}"
 
@@ -123,6 +125,19 @@ class Setting:
     source: str | None
     pending: bool
     differs: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Prospects:
+    """What the next start of a server would meet, as far as that can be told beforehand.
+
+    For the `fatal` reasons it would fail; the `others` it would survive. `unchecked` is what could not be looked at,
+    and why; empty if everything was.
+    """
+
+    fatal: tuple[str, ...] = ()
+    others: tuple[str, ...] = ()
+    unchecked: str = ""
 
 
 def _listed(changes: tuple[Change, ...]) -> str:

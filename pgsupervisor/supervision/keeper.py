@@ -25,6 +25,7 @@ from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.life import (
     Action,
     Event,
+    Exited,
     Fact,
     Life,
     Order,
@@ -244,7 +245,7 @@ class Keeper:
 
     def _leave_gate_after(self, event: Event) -> None:
         """Let the next server start once this one has, or has failed to, or takes so long that it must be recovery."""
-        if self.life.state is not State.STARTING or isinstance(event, Timeout):
+        if self.life.state is not State.STARTING or isinstance(event, SpawnFailed | Exited | Timeout):
             self._leave_gate()
 
     def _leave_gate(self) -> None:

@@ -219,7 +219,10 @@ class Spawn:
 
 @dataclass(frozen=True, slots=True)
 class Signal:
-    """Send this to the postmaster. With none yet, a stop signal calls off the start that is under way."""
+    """Send this to the postmaster. With none yet, a stop signal calls off the start that is under way.
+
+    SIGHUP has a server that starts read its files; what came of it is not asked.
+    """
 
     number: Signals
 

@@ -20,6 +20,7 @@ The whole grid is in CONTRIBUTING.md, and a test regenerates it from this module
 from __future__ import annotations
 
 from dataclasses import replace
+from signal import Signals
 from typing import TypeAlias, assert_never
 
 from pgsupervisor.supervision.life import (
@@ -119,8 +120,9 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
         case Reload() | FilesChanged():
-            # Nobody knows whether it has read its files yet, and nobody could ask it. That waits for Ready.
-            return replace(life, reload_due=True), ()
+            # Nobody could ask it yet what it made of them, so that waits for Ready. But it may well wait for them to
+            # become ready: a standby that starts reads where its primary is from a file.
+            return replace(life, reload_due=True), () if life.pid is None else (Signal(Signals.SIGHUP),)
         case Spawned(pid):
             return replace(life, pid=pid), ()
         case Ready(standby):
@@ -256,6 +258,10 @@ def _ended_cleanly(policy: Policy, life: Life, event: Exited, now: float) -> Ste
 
 def _fail(policy: Policy, life: Life, reason: str, *, hopeless: bool, jitter: float, now: float) -> Step:
     """Try again after the next wait, or give up."""
+    if life.state is State.STARTING and life.pid is not None and life.reload_due:
+        # What it did not come up with is another configuration by now. Without a pid it may just have been initdb that
+        # wrote files and took them away again; to try that at once, and then again, would have no end.
+        return _start(life, now)
     down = replace(_down(life), pid=None, failures=life.failures + 1, standby=False)
     gave_up = _why_not_again(policy, down, hopeless=hopeless)
     if gave_up is not None:

@@ -48,6 +48,10 @@ def _of_up(name: str, life: Life) -> Outcome | None:
 
 
 def _of_reload(name: str, life: Life) -> Outcome | None:
+    if life.state is State.STARTING:
+        # That may take hours, and it is told already.
+        unverified = "told to reload; it is asked what it made of that as soon as it is ready"
+        return Outcome(name, ok=True, state=life.state, message=unverified)
     if life.reloading or life.reload_due:
         return None
     if life.state is not State.RUNNING or life.report is None:

@@ -10,12 +10,13 @@ import asyncio
 from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field, replace
 from fnmatch import fnmatchcase
+from functools import partial
 from itertools import groupby
 from typing import Protocol, Self, TypeAlias, TypeVar
 
 from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
-from pgsupervisor.supervision.configuration import Setting
+from pgsupervisor.supervision.configuration import Prospects, Setting
 from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake, Post, Postmaster
 from pgsupervisor.supervision.life import Event, Life, Order, Reload, Restart, Start, State, Stop
@@ -33,6 +34,26 @@ Assignments: TypeAlias = Mapping[str, str | None]
 
 Undo: TypeAlias = Callable[[], Awaitable[None]]
 """Puts a file back as it was. Raises ConfigurationError if somebody else has changed it meanwhile, and OSError."""
+
+
+class HostedConfiguration(Protocol):
+    """A cluster's configuration: where its settings stand, how they are changed, what a start would make of them."""
+
+    async def prospects(self, spec: ClusterSpec) -> Prospects:
+        """Return what a start by this spec would meet."""
+
+    async def settings(self) -> Sequence[Setting]:
+        """Return where every setting stands that a file sets or the server knows, by name.
+
+        Raises OSError if the files cannot be read, and ProbeError if a server runs that cannot be asked.
+        """
+
+    async def write(self, changes: Assignments) -> Undo:
+        """Set (or with None take out) settings in its postgresql.conf, and return what puts it back as it was.
+
+        Raises ConfigurationError if a setting cannot be changed there, or PostgreSQL refuses it, ValueError for what
+        no file can say, and OSError if the file cannot be written; it is as it was then.
+        """
 
 
 class HostedPostmaster(Postmaster, Protocol):
@@ -57,21 +78,9 @@ class HostedPostmaster(Postmaster, Protocol):
     def polled(self) -> str:
         """Why its configuration files have to be polled; empty if they need not be."""
 
-    async def objections(self) -> Sequence[str]:
-        """Return why the next start would fail, as far as that can be told now; empty if nothing is known."""
-
-    async def settings(self) -> Sequence[Setting]:
-        """Return where every setting stands that a file sets or the server knows, by name.
-
-        Raises OSError if the files cannot be read, and ProbeError if a server runs that cannot be asked.
-        """
-
-    async def write(self, changes: Assignments) -> Undo:
-        """Set (or with None take out) settings in its postgresql.conf, and return what puts it back as it was.
-
-        Raises ConfigurationError if a setting cannot be changed there, or PostgreSQL refuses it, ValueError for what
-        no file can say, and OSError if the file cannot be written; it is as it was then.
-        """
+    @property
+    def configuration(self) -> HostedConfiguration:
+        """Its configuration."""
 
 
 Host: TypeAlias = Callable[[ClusterSpec, Post], HostedPostmaster]
@@ -182,7 +191,7 @@ class Supervisor:
         What the server refuses is put back as it was, also if the wait for that is cancelled. Raises what
         `HostedPostmaster.write` and what puts it back raise.
         """
-        return await self._to_the_end(self._configure(kept, changes, report))
+        return await self._to_the_end(kept.spec.name, self._configure(kept, changes, report))
 
     def changes(self) -> Changes:
         """Listen to which clusters change, from now on."""
@@ -197,7 +206,7 @@ class Supervisor:
 
         A cluster that did not change is not touched.
         """
-        return await self._to_the_end(self._update(new, report))
+        return await self._to_the_end("update", self._update(new, report))
 
     async def end(self, *, leave: bool) -> None:
         """Stop every server, those with the highest number first and equals together, or `leave` them all running."""
@@ -217,10 +226,9 @@ class Supervisor:
         name = kept.spec.name
         if isinstance(order, Restart) and not order.force and kept.life.pid is not None:
             # A server that runs is worth more than one that was stopped and does not come up again.
-            objections = await kept.postmaster.objections()
-            if objections:
-                why = f"not restarted, as it would not start again: {'; '.join(objections)}; mend that, or use --force"
-                return Outcome(name, ok=False, state=kept.life.state, message=why)
+            prospects = await kept.postmaster.configuration.prospects(kept.spec)
+            if prospects.fatal:
+                return _not_restarted(kept, prospects, "mend that, or use --force")
         moment = await kept.keeper.order(order)
         while True:
             report(name, moment.life)
@@ -232,7 +240,7 @@ class Supervisor:
 
     async def _configure(self, kept: Kept, changes: Assignments, report: Report) -> Outcome:
         async with kept.configuring:
-            undo = await kept.postmaster.write(changes)
+            undo = await kept.postmaster.configuration.write(changes)
             if kept.life.state is not State.RUNNING:
                 kept.keeper.post(Reload())
                 written = "written; a server that starts reads it"
@@ -248,12 +256,21 @@ class Supervisor:
             why = "; ".join(each.why for each in refused)
             return replace(told, ok=False, message=f"refused, and put back as it was: {why}")
 
-    async def _to_the_end(self, work: Coroutine[None, None, Result]) -> Result:
-        """Wait for work that goes on to its end even if nobody waits for it any more."""
+    async def _to_the_end(self, where: str, work: Coroutine[None, None, Result]) -> Result:
+        """Wait for work that goes on to its end even if nobody waits for it any more; then we are told how it fails."""
         task = asyncio.create_task(work)
         self._works.add(task)
         task.add_done_callback(self._works.discard)
-        return await asyncio.shield(task)
+        try:
+            return await asyncio.shield(task)
+        except asyncio.CancelledError:
+            task.add_done_callback(partial(self._unheard, where))
+            raise
+
+    def _unheard(self, where: str, task: asyncio.Task[Result]) -> None:
+        error = None if task.cancelled() else task.exception()
+        if isinstance(error, Exception):
+            self._mistake(where, error)
 
     async def _update(self, new: Inventory, report: Report) -> Updated:
         async with self._updating:
@@ -265,6 +282,9 @@ class Supervisor:
             # All that must go down is down before anything comes up: a port or a data directory may change hands.
             again = [self._kept[each.name] for each in changes if each.effect == "restart"]
             again = [kept for kept in again if kept.life.want_up]
+            refused = await self._refused(again, new)
+            outcomes += refused.values()
+            again = [kept for kept in again if kept.spec.name not in refused]
             await self.give(again, Stop(), report)
             for name in _names(changes, "change"):
                 self._change(self._kept[name], new.clusters[name])
@@ -274,6 +294,18 @@ class Supervisor:
         if not self._ending:
             outcomes += await self.give([*again, *added], Start(), report)
         return replace(planned, outcomes=tuple(outcomes))
+
+    async def _refused(self, again: Sequence[Kept], new: Inventory) -> dict[str, Outcome]:
+        """Return, by name, the servers that are not to be restarted, as they would not start by a new inventory."""
+        # One that moves to another data directory is stopped in any case: nobody would look for it in the old one.
+        running = [kept for kept in again if kept.life.pid is not None and _stays(kept, new)]
+        asked = (kept.postmaster.configuration.prospects(new.clusters[kept.spec.name]) for kept in running)
+        answers = zip(running, await asyncio.gather(*asked), strict=True)
+        return {
+            kept.spec.name: _not_restarted(kept, prospects, "mend that, and restart it")
+            for kept, prospects in answers
+            if prospects.fatal
+        }
 
     async def _add(self, specs: Iterable[ClusterSpec]) -> list[Kept]:
         """Take clusters into care, and return those that shall be started, in their order."""
@@ -322,6 +354,15 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _not_restarted(kept: Kept, prospects: Prospects, advice: str) -> Outcome:
+    why = f"not restarted, as it would not start again: {'; '.join(prospects.fatal)}; {advice}"
+    return Outcome(kept.spec.name, ok=False, state=kept.life.state, message=why)
+
+
+def _stays(kept: Kept, new: Inventory) -> bool:
+    return new.clusters[kept.spec.name].data_directory == kept.spec.data_directory
 
 
 def _names(changes: Plan, action: Action) -> list[str]:

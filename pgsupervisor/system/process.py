@@ -241,13 +241,30 @@ def run(
         umask=0o077,
         **_identity(run_as),
     ) as program:
+        _programs.add(program)
         try:
             stdout, stderr = program.communicate(timeout=timeout)
         finally:
+            _programs.discard(program)
             # Not reaped yet, so its number, which is its group's too, can belong to nobody else.
             if program.returncode is None:
                 os.killpg(program.pid, signal.SIGKILL)
     return subprocess.CompletedProcess(program.args, program.returncode, stdout, stderr)
+
+
+_programs: set[subprocess.Popen[str]] = set()
+"""The short programs that are running now."""
+
+
+def abandon() -> None:
+    """Kill all short programs that are running, so that whoever waits for one in a thread does not keep us."""
+    for program in tuple(_programs):
+        process = hold(program.pid)
+        if process is not None:
+            with process:
+                # Not reaped after its number was held: so it is this program that is held.
+                if program.returncode is None:
+                    process.signal(signal.SIGKILL)
 
 
 def _identity(run_as: User | None) -> _Identity:

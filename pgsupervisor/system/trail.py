@@ -29,60 +29,54 @@ class Place:
 def trail(path: str) -> tuple[Place, ...]:
     """Return the places at which an absolute path may come to mean something else, or its file something else to say.
 
-    Every directory in it exists at this moment; one that may not be read cannot be watched, but the directory
-    above it, which is in the trail, tells when that changes.
+    They are the names of all directories and links on the way, and of the file. Every directory in it exists at this
+    moment; one that may not be read cannot be watched, but the directory above it tells when that changes.
     """
-    links, end = _walk(path)
-    return _places(links, end)
+    way, end = _walk(path)
+    return tuple(dict.fromkeys([*way, end]))
 
 
 def trail_into(path: str) -> tuple[Place, ...]:
     """Return the places of a directory that is of interest as a whole: its trail, and any name in it."""
-    links, end = _walk(path)
+    way, end = _walk(path)
     directory = os.path.join(end.directory, end.name or "")
-    if not (end.contents and os.path.isdir(directory)):
-        return _places(links, Place(end.directory, end.name, contents=False))
-    return _places(links, Place(directory, None, contents=True))
-
-
-def _places(links: list[Place], end: Place) -> tuple[Place, ...]:
-    """Return all places once: those of the links, the end, and the name of the end's directory in the one above."""
-    above, name = os.path.split(end.directory)
-    return tuple(dict.fromkeys([*links, end, *([Place(above, name, contents=False)] if name else [])]))
+    inside = [Place(directory, None, contents=True)] if end.contents and os.path.isdir(directory) else []
+    named = [Place(end.directory, end.name, contents=False)] if end.name else []
+    return tuple(dict.fromkeys([*way, *named, *inside]))
 
 
 def _walk(path: str) -> tuple[list[Place], Place]:
-    """Go along a path as the kernel does; return the places of its links, and the place where it ends.
+    """Go along a path as the kernel does; return the places on the way, and the one where it ends.
 
     It ends early at a name that is missing, that is no directory though it should be, that may not be searched, or
     that is a link too many. Only a last name has contents.
     """
-    links: list[Place] = []
+    way: list[Place] = []
+    links = 0
     here, names = "/", _names(path)
     while names:
         name = names.pop(0)
         if name == "..":
             here = os.path.dirname(here)
             continue
+        place = Place(here, name, contents=not names)
         try:
             target = os.readlink(os.path.join(here, name))
         except OSError as error:
-            if error.errno == errno.EINVAL:  # it is there, and no link
-                here = os.path.join(here, name)
-                continue
-            if error.errno in {errno.ENOTDIR, errno.EACCES}:
-                return links, _place(here, contents=False)
-            return links, Place(here, name, contents=not names)
-        links.append(Place(here, name, contents=False))
-        if len(links) > _MOST_LINKS:
-            return links, links[-1]
+            if error.errno in {errno.ENOTDIR, errno.EACCES} and way:
+                return way, way[-1]
+            if error.errno != errno.EINVAL or not names:
+                return way, place
+            way.append(place)  # it is there, and no link
+            here = os.path.join(here, name)
+            continue
+        way.append(Place(here, name, contents=False))
+        links += 1
+        if links > _MOST_LINKS:
+            return way, way[-1]
         here = "/" if target.startswith("/") else here
         names = _names(target) + names
-    return links, _place(here, contents=True)
-
-
-def _place(path: str, *, contents: bool) -> Place:
-    return Place(*os.path.split(path), contents)
+    return way, Place(*os.path.split(here), contents=True)
 
 
 def _names(path: str) -> list[str]:

@@ -9,32 +9,18 @@ from pathlib import Path
 
 import pytest
 from daemons import Site, held
-from servers import sql
+from machine import SERVER_USER
+from servers import append, linked_installation, mended, reason, sql, write
 
-from pgsupervisor.postgres import Installation
+from pgsupervisor.postgres import Cluster, Installation, command
+from pgsupervisor.system.process import run
 
 PROMPT = {"reload_delay": "50ms"}
-
-
-def append(path: Path, text: str) -> None:
-    """Add lines to a file, as `echo >>` does."""
-    with path.open("a") as file:
-        file.write(text)
 
 
 def lines(path: Path) -> int:
     """Return how many lines a file has."""
     return len(path.read_text().splitlines())
-
-
-def reason(site: Site, text: str) -> str:
-    """Wait until status says something with this text in it, and return it."""
-    return str(site.wait_for("shop", lambda each: text in str(each["reason"]))["reason"])
-
-
-def mended(site: Site) -> None:
-    """Wait until status has nothing to say any more."""
-    site.wait_for("shop", lambda each: (each["state"], each["reason"]) == ("RUNNING", ""))
 
 
 def test_a_typo_in_postgresql_conf(site: Site, installation: Installation) -> None:
@@ -168,6 +154,66 @@ def test_who_is_shut_out_is_told_so(site: Site, installation: Installation) -> N
     assert site.pgsupctl("restart", "shop").returncode == 0
     path.write_text(good)
     mended(site)
+
+
+def test_no_psql(site: Site, installation: Installation, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Where there is no psql, a server is told to reload and nobody can ask it; that is said, and no failure."""
+    data = site.add("shop", installation)
+    bare = linked_installation(site, installation, monkeypatch)
+    site.declare("shop", data, bare, **PROMPT)
+    Path(bare.bindir, "psql").unlink()
+    site.run()
+    append(data / "postgresql.conf", "work_mem = 7MB\n")
+    assert f"has no program psql in {bare.bindir}" in reason(site, "reload unverified")
+    ordered = site.pgsupctl("reload", "shop")
+    assert (ordered.returncode, ordered.stdout.startswith("shop: RUNNING  unverified:")) == (0, True), ordered.stdout
+    assert sql(Cluster(installation, data), "show work_mem") == "7MB"
+
+
+def start_elsewhere(site: Site, installation: Installation, config_file: Path) -> None:
+    """Start the server of the cluster `shop` by hand, with a configuration of its own."""
+    options = ["-l", f"{site.directory}/by_hand.log", "-o", f"--port=6000 --config_file={config_file}"]
+    finished = run(
+        [installation.require("pg_ctl"), "start", "-w", "-D", site.cluster("shop").data_directory, *options],
+        environment=command.environment(os.environ, run_as=SERVER_USER),
+        run_as=SERVER_USER,
+    )
+    assert finished.returncode == 0, finished.stdout
+
+
+def test_a_server_with_another_config_file(site: Site, installation: Installation) -> None:
+    """Of a server that goes by another postgresql.conf than the inventory's, nothing is said to be applied."""
+    data = site.add("shop", installation, **PROMPT)
+    other = write(site.directory / "other.conf", (data / "postgresql.conf").read_text(), data)
+    append(other, f"hba_file = '{data}/pg_hba.conf'\nident_file = '{data}/pg_ident.conf'\n")
+    start_elsewhere(site, installation, other)
+    daemon = site.run()
+    said = f"it goes by {other}, and not by {data}/postgresql.conf"
+    assert said in reason(site, "reload unverified")
+    append(data / "postgresql.conf", "work_mem = 7MB\n")
+    told = daemon.wait_for_log(event="reloaded", files=[f"{data}/postgresql.conf"])
+    assert (told["outcome"], said in str(told["reason"]), told.get("changes")) == ("unverified", True, None)
+    assert daemon.logged(event="reloaded", outcome="applied") == []
+    assert site.pgsupctl("restart", "shop").returncode == 0
+    assert (site.status("shop")["reason"], sql(site.cluster("shop"), "show work_mem")) == ("", "7MB")
+
+
+@pytest.mark.parametrize("mistake", ["trsut", "4XB"])
+def test_an_update_that_would_not_start(site: Site, installation: Installation, mistake: str) -> None:
+    """An update does not restart a server that would not come up again, by its files or by the new inventory."""
+    data = site.add("shop", installation, **PROMPT)
+    site.run()
+    pid = site.pid("shop")
+    if mistake == "trsut":
+        append(data / "pg_hba.conf", "local all all trsut\n")
+    site.clusters["shop"]["settings"] = {"work_mem": "5MB" if mistake == "trsut" else mistake}
+    site.write()
+    updated = site.pgsupctl("update")
+    assert (updated.returncode, mistake in updated.stdout, "not restarted" in updated.stdout) == (1, True, True), (
+        updated
+    )
+    assert (site.pid("shop"), site.status("shop")["state"]) == (pid, "RUNNING")
+    assert sql(site.cluster("shop"), "show work_mem") == "4MB"
 
 
 def test_a_crash_is_not_held_back(site: Site, installation: Installation) -> None:

@@ -12,9 +12,9 @@ import sys
 from collections.abc import Iterator
 from pathlib import Path
 
-import daemons
 import pytest
 from daemons import Site
+from machine import INSTALLATIONS
 
 from pgsupervisor.postgres import Cluster, Installation, command
 from pgsupervisor.system.process import User, run
@@ -148,7 +148,7 @@ def linked_installation(site: Site, installation: Installation, monkeypatch: pyt
     for program in Path(installation.bindir).iterdir():
         (bindir / program.name).symlink_to(program)
     made = Installation.from_bindir(bindir)
-    monkeypatch.setattr(daemons, "INSTALLATIONS", [*daemons.INSTALLATIONS, made])
+    monkeypatch.setattr("daemons.INSTALLATIONS", [*INSTALLATIONS, made])
     return made
 
 

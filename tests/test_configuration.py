@@ -92,3 +92,18 @@ def test_a_mistake_in_words(mistake: Mistake, text: str) -> None:
 def test_a_report_in_words(report: Report, verdict: str, standing: str, text: str) -> None:
     """The verdict is the worst that came of it; what stands is still to be seen to; the text is all of it."""
     assert (report.verdict, report.standing, report.text) == (verdict, standing, text)
+
+
+def test_a_report_that_follows_another() -> None:
+    """Who waited for two reloads hears of the changes of both, and of the mistakes that the last of them left."""
+    first = Report(
+        ("/srv/a.conf",), (Change("a", "1", "2"), Change("b", "1", "2"), Change("c", "1", "2")), overruled=("port",)
+    )
+    then = Report(("/srv/b.conf",), (Change("b", "2", "1"), Change("c", "2", "3")), pending=(Change("d", "1", "2"),))
+    assert then.following(None) == then
+    assert then.following(first) == Report(
+        ("/srv/a.conf", "/srv/b.conf"),
+        (Change("a", "1", "2"), Change("c", "1", "3")),
+        (Change("d", "1", "2"),),
+        overruled=("port",),
+    )

@@ -272,7 +272,7 @@ TABLE: dict[str, dict[Event, Step]] = {
     | dict.fromkeys((RELOAD, CHANGED), (RELOADING_AGAIN, ()))
     | {RELOADED: (replace(RUNNING, report=APPLIED), ())},
     "RUNNING, reload due": _from_running(RELOADING_AGAIN)
-    | {RELOADED: (replace(RUNNING, reloading=True, report=APPLIED), TELL)},
+    | {RELOADED: (replace(RUNNING, reloading=True, continued=True, report=APPLIED), TELL)},
     "STOPPING, down": FROM_STOPPING
     | {
         START: (STOPPING_AGAIN, ()),

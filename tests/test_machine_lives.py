@@ -127,9 +127,10 @@ class World(RuleBasedStateMachine):
     def reloaded(self, which: int, report: Report) -> None:
         """It is known what a server made of its files, which may have ended meanwhile."""
         pid = self.reloads.pop(which % len(self.reloads))
+        before = self.life
         self.happen(Reloaded(pid, report))
         if pid == self.process and self.life.state is State.RUNNING:
-            assert self.life.report == report
+            assert self.life.report == report.following(before.report if before.continued else None)
 
     @precondition(lambda self: self.life.deadline is not None)
     @rule()

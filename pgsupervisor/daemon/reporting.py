@@ -71,7 +71,7 @@ class Reporter:
 
     def changed(self, name: str, before: Life, event: Event, after: Life) -> None:
         """Log a change of a cluster's state, or of what is said about it, and what came of a reload."""
-        if isinstance(event, Reloaded) and after.report is event.report:
+        if isinstance(event, Reloaded):
             self._reloaded(name, event.report)
         if (before.state, before.reason) == (after.state, after.reason):
             return

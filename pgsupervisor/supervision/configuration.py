@@ -7,7 +7,7 @@ can come of a reload. Values only; whoever asks the server makes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Literal, TypeAlias
 
 Verdict: TypeAlias = Literal["applied", "pending restart", "rejected", "unverified"]
@@ -66,6 +66,20 @@ class Report:
     mistakes: tuple[Mistake, ...] = ()
     overruled: tuple[str, ...] = ()
     unverified: str = ""
+
+    def following(self, earlier: Report | None) -> Report:
+        """Return what came of this reload and the one right before it: who waited for both hears of all changes."""
+        if earlier is None:
+            return self
+        was = {change.name: change.was for change in earlier.changes}
+        changes = {change.name: change for change in earlier.changes}
+        changes |= {change.name: replace(change, was=was.get(change.name, change.was)) for change in self.changes}
+        return replace(
+            self,
+            files=tuple(dict.fromkeys((*earlier.files, *self.files))),
+            changes=tuple(change for change in changes.values() if change.was != change.now),
+            overruled=tuple(dict.fromkeys((*earlier.overruled, *self.overruled))),
+        )
 
     @property
     def verdict(self) -> Verdict:

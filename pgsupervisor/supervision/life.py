@@ -89,7 +89,8 @@ class Life:
     `since` is when the state was entered and `deadline` when the state has its say (`machine`), both in the
     seconds of the clock that `step` is given. `backoff` is the last wait before a restart: None after a
     stable run, which makes the next restart immediate. `reloading` while the server reads its files again and is asked
-    what it made of them, `reload_due` if that is still to be done, and `report` is what came of it last.
+    what it made of them, `reload_due` if that is still to be done, and `report` is what came of it last;
+    `continued` if that was a moment ago, so that whoever waits is told what came of both.
     """
 
     state: State = State.STOPPED
@@ -105,6 +106,7 @@ class Life:
     rung_timeout: float = 0.0
     reloading: bool = False
     reload_due: bool = False
+    continued: bool = False
     report: Report | None = None
     standby: bool = False
     reason: str = ""

@@ -157,7 +157,8 @@ def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
             # What it is reading may be older than this: it has to read once more.
             return (replace(life, reload_due=True), ()) if life.reloading else _reload(life)
         case Reloaded(pid, report) if life.reloading and pid == life.pid:
-            told = replace(life, reloading=False, report=report)
+            all_told = report.following(life.report if life.continued else None)
+            told = replace(life, reloading=False, continued=life.reload_due, report=all_told)
             return _reload(told) if life.reload_due else (told, ())
         case Reloaded():
             return life, ()
@@ -207,7 +208,7 @@ def _reload(life: Life) -> Step:
 
 def _down(life: Life) -> Life:
     """Return the life without what was known of the configuration: the next start reads the files anew."""
-    return replace(life, reloading=False, reload_due=False, report=None)
+    return replace(life, reloading=False, reload_due=False, continued=False, report=None)
 
 
 def _start(life: Life, now: float) -> Step:

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakePolicy
 from lives import BACKOFF, FATAL, NOW, RELOADING, RELOADING_AGAIN, RUNNING, STARTED, STARTED_DUE, STARTING, STOPPED
 
-from pgsupervisor.supervision.configuration import Report
+from pgsupervisor.supervision.configuration import Change, Report
 from pgsupervisor.supervision.life import (
     Action,
     Event,
@@ -242,6 +242,16 @@ def test_what_changes_during_a_reload_is_told_after_it_once() -> None:
     life, actions = _live(POLICY, life, told)
     assert (life.reloading, life.reload_due, life.report, actions) == (True, False, Report(), TELL)
     assert _live(POLICY, life, told) == (replace(RUNNING, report=Report()), ())
+
+
+def test_who_waits_for_two_reloads_is_told_of_both() -> None:
+    """A reload that follows another at once tells what came of both; one that comes later only of itself."""
+    first = Reloaded(42, Report(("/hba",), changes=(Change("work_mem", "4MB", "8MB"),), overruled=("port",)))
+    second = Reloaded(42, Report(("/conf",), changes=(Change("jit", "on", "off"),)))
+    both = Report(("/hba", "/conf"), changes=(*first.report.changes, *second.report.changes), overruled=("port",))
+    assert _live(POLICY, RUNNING, CHANGED, RELOAD, first, second)[0].report == both
+    assert _live(POLICY, RUNNING, CHANGED, first, RELOAD, second)[0].report == second.report
+    assert _live(POLICY, RUNNING, CHANGED, RELOAD, first, second, RELOAD, second)[0].report == second.report
 
 
 def test_what_another_server_made_of_its_files_is_not_said_of_this_one() -> None:

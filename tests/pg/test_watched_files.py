@@ -90,7 +90,7 @@ def certified(directory: Path, data: Path) -> Path:
     for name in ("certificate", "key"):
         write(directory / name, "", data).chmod(0o600)
     new = ["openssl", "req", "-x509", "-newkey", "rsa:2048", "-nodes", "-subj", "/CN=shop"]
-    files = ["-keyout", directory / "key", "-out", directory / "certificate"]
+    files = ["-keyout", str(directory / "key"), "-out", str(directory / "certificate")]
     subprocess.run(["/usr/bin/env", *new, *files], check=True, capture_output=True)
     return directory
 

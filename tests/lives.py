@@ -38,7 +38,7 @@ STARTED = replace(STARTING, pid=42)
 STARTED_DUE = replace(STARTED, reload_due=True)
 """STARTED, and its files have changed since."""
 
-RUNNING = replace(STARTED, state=State.RUNNING, early_exits=0)
+RUNNING = replace(STARTED, state=State.RUNNING, early_exits=0, crashes=2, crashed=70.0)
 
 RELOADING = replace(RUNNING, reloading=True, report=REFUSED)
 """RUNNING, while it reads its files, not for the first time."""

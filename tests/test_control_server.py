@@ -57,6 +57,8 @@ def test_status() -> None:
             "port": 5432,
             "version": "18.0",
             "restarts": 0,
+            "crashes": 0,
+            "crashed": None,
             "reason": "",
             "report": None,
             "polled": None,

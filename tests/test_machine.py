@@ -29,6 +29,7 @@ from pgsupervisor.supervision.life import (
     Kill,
     Life,
     Ready,
+    Reinitialized,
     Reload,
     Reloaded,
     Restart,
@@ -54,6 +55,7 @@ SPAWNED = Spawned(43)
 NOT_SPAWNED = SpawnFailed("port in use", hopeless=False, jitter=0.75)
 HOPELESS_SPAWN = SpawnFailed("wrong version", hopeless=True, jitter=0.75)
 READY, READY_STANDBY = Ready(standby=False), Ready(standby=True)
+CRASHED_WITHIN = Reinitialized()
 CLEAN = Exited("exited with status 0", clean=True, hopeless=False, jitter=0.75)
 UNCLEAN = Exited("killed by SIGKILL", clean=False, hopeless=False, jitter=0.75)
 HOPELESS = Exited("bad configuration", clean=False, hopeless=True, jitter=0.75)
@@ -72,6 +74,7 @@ EVENTS: tuple[Event, ...] = (
     HOPELESS_SPAWN,
     READY,
     READY_STANDBY,
+    CRASHED_WITHIN,
     CLEAN,
     UNCLEAN,
     HOPELESS,
@@ -138,6 +141,8 @@ def _waits(life: Life, reason: str, *, early_exits: int) -> Life:
         reloading=False,
         reload_due=False,
         report=None,
+        crashes=0,
+        crashed=0.0,
         reason=f"{reason}; next try in 3.0 s",
     )
 
@@ -154,6 +159,8 @@ def _gave_up(life: Life, reason: str, *, early_exits: int) -> Life:
         reloading=False,
         reload_due=False,
         report=None,
+        crashes=0,
+        crashed=0.0,
         reason=reason,
     )
 
@@ -217,6 +224,7 @@ def _from_running(life: Life) -> dict[Event, Step]:
         RESTART: (_shut(life, again=True), INT),
         KILL: (_killed(life), KILLED),
         READY_STANDBY: (replace(life, standby=True), ()),
+        CRASHED_WITHIN: (replace(life, crashes=3, crashed=NOW), ()),
         CLEAN: (STOPPED_BY_OTHERS, ()),
         UNCLEAN: (_waits(life, "killed by SIGKILL", early_exits=0), ()),
         HOPELESS: (_gave_up(life, "bad configuration", early_exits=0), ()),

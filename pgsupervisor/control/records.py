@@ -75,6 +75,8 @@ class ClusterRecord(TypedDict):
     port: int | None
     version: str | None
     restarts: int
+    crashes: int
+    crashed: float | None
     reason: str
     report: ReportRecord | None
     polled: str | None
@@ -88,17 +90,20 @@ class ClusterRecord(TypedDict):
 def cluster(kept: Kept, now: float) -> ClusterRecord:
     """Return a cluster as it is at `now`, a time of the clock that lives are counted by."""
     life, polled = kept.life, kept.postmaster.polled
+    # A life counts in monotonic seconds; only what is shown is turned into a time of day.
+    since, crashed = (time.time() - (now - moment) for moment in (life.since, life.crashed))
     return {
         "name": kept.spec.name,
         "state": life.state,
         "wanted": life.want_up,
-        # The life counts in monotonic seconds; only what is shown is turned into a time of day.
-        "since": time.time() - (now - life.since),
+        "since": since,
         "pid": life.pid,
         "port": kept.postmaster.port,
         "version": kept.postmaster.version,
         "restarts": life.restarts,
-        "reason": _reason(life, polled),
+        "crashes": life.crashes,
+        "crashed": crashed if life.crashes else None,
+        "reason": _reason(life, polled, crashed),
         "report": report(life.report) if life.report is not None else None,
         "polled": polled or None,
         "standby": life.standby,
@@ -169,7 +174,16 @@ def _setting_change(each: configuration.Change) -> SettingChangeRecord:
     return {"name": each.name, "was": each.was, "now": each.now}
 
 
-def _reason(life: Life, polled: str) -> str:
+def _reason(life: Life, polled: str, crashed: float) -> str:
     """Say all that is to be said of a cluster: of its server, of its configuration, and of how that is watched."""
     standing = life.report.standing if life.report is not None else ""
-    return "; ".join(filter(None, (life.reason, standing, polled)))
+    return "; ".join(filter(None, (life.reason, standing, _crashes(life.crashes, crashed), polled)))
+
+
+def _crashes(count: int, last: float) -> str:
+    """Say how often a server has begun anew within, and when it last did (a Unix time)."""
+    if not count:
+        return ""
+    today = time.strftime("%F") == time.strftime("%F", time.localtime(last))
+    when = time.strftime("%H:%M" if today else "%F %H:%M", time.localtime(last))
+    return f"crash-restarted {count}×, last {when}"  # noqa: RUF001 - the sign is meant

@@ -38,7 +38,7 @@ from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Spawned, SpawnFailed
+from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Reinitialized, Spawned, SpawnFailed
 from pgsupervisor.system.logfile import open_for_append, written_since
 from pgsupervisor.system.process import Process, User, children
 from pgsupervisor.system.trail import trail
@@ -68,6 +68,7 @@ class _Running:
     port: int | None = None
     socket_directory: str | None = None
     standby: bool | None = None
+    memory: tuple[int, int] | None = None
     told_to_stop: bool = False
     in_force: Values = field(default_factory=dict)
     cancel_watch: Callable[[], None] = lambda: None
@@ -288,6 +289,11 @@ class HostedPostmaster:
         if written is None or written.pid != running.process.pid:
             return
         running.port, running.socket_directory = written.port, written.socket_directory
+        # A postmaster whose processes crashed makes its shared memory anew, and stays `ready` all the while.
+        crashed = running.ready and None not in {written.shared_memory, running.memory}
+        if crashed and written.shared_memory != running.memory:
+            self._post(Reinitialized())
+        running.memory = written.shared_memory or running.memory
         if written.status in {"ready", "standby"}:
             standby = written.status == "standby"
             if running.standby is not standby:

@@ -14,7 +14,7 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
 from pgsupervisor.inventory.spec import LogFormat
 from pgsupervisor.supervision.configuration import Report
-from pgsupervisor.supervision.life import Event, Life, Reloaded, State
+from pgsupervisor.supervision.life import Event, Life, Reinitialized, Reloaded, State
 
 
 def logger(log_format: LogFormat) -> FilteringBoundLogger:
@@ -71,6 +71,8 @@ class Reporter:
 
     def changed(self, name: str, before: Life, event: Event, after: Life) -> None:
         """Log a change of a cluster's state, or of what is said about it, and what came of a reload."""
+        if isinstance(event, Reinitialized) and after.crashes != before.crashes:
+            self._log.warning("crash within", cluster=name, crashes=after.crashes, pid=after.pid)
         if isinstance(event, Reloaded):
             self._reloaded(name, event.report)
         if (before.state, before.reason) == (after.state, after.reason):

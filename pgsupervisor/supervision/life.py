@@ -90,7 +90,8 @@ class Life:
     seconds of the clock that `step` is given. `backoff` is the last wait before a restart: None after a
     stable run, which makes the next restart immediate. `reloading` while the server reads its files again and is asked
     what it made of them, `reload_due` if that is still to be done, and `report` is what came of it last;
-    `continued` if that was a moment ago, so that whoever waits is told what came of both.
+    `continued` if that was a moment ago, so that whoever waits is told what came of both. `crashes` is how often this
+    server has had to begin anew because one of its processes crashed, and `crashed` when it last did.
     """
 
     state: State = State.STOPPED
@@ -109,6 +110,8 @@ class Life:
     continued: bool = False
     report: Report | None = None
     standby: bool = False
+    crashes: int = 0
+    crashed: float = 0.0
     reason: str = ""
 
 
@@ -174,6 +177,11 @@ class Ready:
 
 
 @dataclass(frozen=True, slots=True)
+class Reinitialized:
+    """A process of the server crashed; the postmaster ended the others, recovers, and goes on as the same process."""
+
+
+@dataclass(frozen=True, slots=True)
 class Exited:
     """The postmaster has ended.
 
@@ -207,7 +215,7 @@ class Timeout:
 
 
 Order: TypeAlias = Start | Stop | Restart | Reload | Kill
-Fact: TypeAlias = Spawned | SpawnFailed | Ready | Exited | FilesChanged | Reloaded | Timeout
+Fact: TypeAlias = Spawned | SpawnFailed | Ready | Reinitialized | Exited | FilesChanged | Reloaded | Timeout
 Event: TypeAlias = Order | Fact
 
 

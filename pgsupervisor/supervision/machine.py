@@ -32,6 +32,7 @@ from pgsupervisor.supervision.life import (
     Life,
     Policy,
     Ready,
+    Reinitialized,
     Reload,
     Reloaded,
     Restart,
@@ -86,7 +87,7 @@ def _stopped(life: Life, event: Event, now: float) -> Step:
             return _adopt(life, pid, now)
         case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited():
             return life, ()
-        case FilesChanged() | Reloaded() | Timeout():
+        case Reinitialized() | FilesChanged() | Reloaded() | Timeout():
             return life, ()
         case _:
             assert_never(event)
@@ -107,7 +108,7 @@ def _waiting(life: Life, event: Event, now: float) -> Step:
         case Timeout() if life.state is State.BACKOFF:
             again = replace(life, restarts=life.restarts + 1)
             return _enter(again, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
-        case FilesChanged() | Reloaded() | Timeout() | Reload() | SpawnFailed() | Ready() | Exited():
+        case FilesChanged() | Reloaded() | Timeout() | Reload() | SpawnFailed() | Ready() | Reinitialized() | Exited():
             return life, ()
         case _:
             assert_never(event)
@@ -134,7 +135,7 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return _fail(policy, failed, reason, hopeless=hopeless, jitter=jitter, now=now)
         case Exited():
             return _ended_cleanly(policy, life, event, now)
-        case Reloaded():
+        case Reloaded() | Reinitialized():
             return life, ()
         case Timeout():
             waited = now - life.since
@@ -164,6 +165,9 @@ def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return life, ()
         case Ready(standby):
             return replace(life, standby=standby), ()
+        case Reinitialized():
+            # It mends itself, and is up again before anybody else could start another.
+            return replace(life, crashes=life.crashes + 1, crashed=now), ()
         case Exited(reason, False, hopeless, jitter):
             return _fail(policy, life, reason, hopeless=hopeless, jitter=jitter, now=now)
         case Exited():
@@ -180,7 +184,7 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return replace(life, want_up=True), ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
-        case Reload() | Ready() | FilesChanged() | Reloaded():
+        case Reload() | Ready() | Reinitialized() | FilesChanged() | Reloaded():
             return life, ()
         case Spawned(pid):
             # The stop was ordered before there was anybody to receive it.
@@ -263,7 +267,7 @@ def _fail(policy: Policy, life: Life, reason: str, *, hopeless: bool, jitter: fl
         # What it did not come up with is another configuration by now. Without a pid it may just have been initdb that
         # wrote files and took them away again; to try that at once, and then again, would have no end.
         return _start(life, now)
-    down = replace(_down(life), pid=None, failures=life.failures + 1, standby=False)
+    down = replace(_down(life), pid=None, failures=life.failures + 1, standby=False, crashes=0, crashed=0.0)
     gave_up = _why_not_again(policy, down, hopeless=hopeless)
     if gave_up is not None:
         return _enter(down, State.FATAL, now, reason=f"{reason}{gave_up}"), ()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import subprocess
+import sys
 from pathlib import Path
 
 import pytest
@@ -121,6 +122,16 @@ def test_a_linked_postgresql_conf(site: Site, installation: Installation) -> Non
     assert (sql(site.cluster("shop"), "show work_mem"), reloads(site)) == ("9MB", 3)
 
 
+_AS_ANOTHER = """
+import os, sys
+from pgsupervisor.daemon.main import main
+uid, gid = map(int, sys.argv[1:3])
+os.setgroups([]), os.setgid(gid), os.setuid(uid)
+sys.exit(main(sys.argv[-2:]))
+"""
+"""Is the daemon of another user, who need not be allowed to read our checkout."""
+
+
 @pytest.mark.skipif(SERVER_USER is None, reason="only root can own a directory that the daemon may not list")
 def test_a_directory_that_may_not_be_listed(site: Site, installation: Installation) -> None:
     """An ordinary user's daemon cannot watch a directory that he may only pass through, and says so."""
@@ -131,8 +142,8 @@ def test_a_directory_that_may_not_be_listed(site: Site, installation: Installati
     (private / "more.conf").write_text("work_mem = 6MB\n")
     private.chmod(0o711)
     append(data / "postgresql.conf", f"include '{private}/more.conf'\n")
-    become = ["setpriv", f"--reuid={SERVER_USER.uid}", f"--regid={SERVER_USER.gid}", "--clear-groups"]
-    daemon = site.launch(through=["/usr/bin/env", *become])
+    become = [sys.executable, "-c", _AS_ANOTHER, str(SERVER_USER.uid), str(SERVER_USER.gid)]
+    daemon = site.launch(through=become)
     daemon.wait_for_log(event="daemon started")
     site.wait_for_state("shop", "RUNNING")
     assert reason(site, "unnoticed") == f"changes in {private} go unnoticed: it may not be read"

@@ -1,10 +1,17 @@
-"""When there has been quiet enough to look at what was saved."""
+"""When there has been quiet enough to look at what was saved, and what cannot be watched."""
 
 from __future__ import annotations
 
-import pytest
+import os
+from pathlib import Path
 
-from pgsupervisor.daemon.files import quiet_at
+import pytest
+from fakes import spec
+from watching import unprivileged, watching
+
+from pgsupervisor.daemon.files import ConfigurationFiles, quiet_at
+from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.system.watch import Watcher
 
 
 @pytest.mark.parametrize(
@@ -20,3 +27,27 @@ from pgsupervisor.daemon.files import quiet_at
 def test_quiet(first: float, last: float, delay: float, due: float) -> None:
     """It is quiet a delay after the last change, or else ten delays after the first."""
     assert quiet_at(first, last, delay) == pytest.approx(due)
+
+
+def test_a_directory_that_may_not_be_listed(short_directory: Path) -> None:
+    """What is read but cannot be watched is told, until it can be."""
+    private = short_directory / "private"
+    private.mkdir()
+    (private / "postgresql.conf").touch()
+    os.chmod(short_directory, 0o755)
+    private.chmod(0o311)
+    cluster = spec("shop", config_file=str(private / "postgresql.conf"))
+
+    async def play(watcher: Watcher) -> None:
+        files = ConfigurationFiles(cluster, watcher, Installations(), lambda: None)
+        await files.tell()  # whoever becomes somebody else cannot import any more
+        with unprivileged():
+            await files.tell()
+            assert files.polled == f"changes in {private} go unnoticed: it may not be read"
+            assert str(private / "postgresql.conf") in files.told.digests
+        private.chmod(0o755)
+        await files.tell()
+        assert files.polled == ""
+        files.close()
+
+    watching(play)

@@ -41,6 +41,8 @@ def test_a_directory_that_may_not_be_listed(short_directory: Path) -> None:
     async def play(watcher: Watcher) -> None:
         files = ConfigurationFiles(cluster, watcher, Installations(), lambda: None)
         await files.tell()  # whoever becomes somebody else cannot import any more
+        files.close()
+        files = ConfigurationFiles(cluster, watcher, Installations(), lambda: None)
         with unprivileged():
             await files.tell()
             assert files.polled == f"changes in {private} go unnoticed: it may not be read"

@@ -3,7 +3,8 @@
 A server that reads its files again tells nobody what it made of them but its log. Views tell: pg_settings what it goes
 by, and pg_file_settings, pg_hba_file_rules and pg_ident_file_mappings what the files say at this moment and what is
 wrong with that (PostgreSQL manual, "System Views"). They are asked through the server's own psql, by the OS user of the
-cluster, over the Unix socket, as an administrator would at its machine, so there is no driver to install and
+cluster, over the Unix socket, as an administrator would at its machine (as the role of that name or, where that is not
+let in, as postgres), so there is no driver to install and
 no password to keep. Nobody's configuration can make it hang: it is over after `patience` seconds, whatever happens.
 
 A new connection sees a reload that was ordered before it: the postmaster looks to its signals before it lets anybody in
@@ -218,18 +219,20 @@ def _questions(major: int) -> str:
     return questions
 
 
+_NOT_LET_IN = 2
+"""The exit status of psql when there is no connection."""
+
+_USUAL_ROLE = "postgres"
+"""What a superuser is called where he is not called like the OS user: the role that most administrators give initdb."""
+
+
 def _ask(cluster: Cluster, questions: str, patience: float) -> tuple[_Answers, str]:
     """Return the answers by name, and what psql said besides. Raises ProbeError if there are none."""
     try:
-        host, port = _address(cluster)
-        arguments = command.psql_command(cluster.installation.require("psql"), host=host, port=port)
-        run_as = cluster.run_as
-        # The name of the application is a setting too, and left to the server.
-        environment = command.environment(os.environ, run_as=run_as, extra={"LC_ALL": "C", "PGAPPNAME": ""})
-        with open(os.memfd_create("questions"), "w+", encoding="utf-8") as script:
-            script.write(questions)
-            script.seek(0)
-            finished = run(arguments, environment=environment, run_as=run_as, timeout=patience, stdin=script.fileno())
+        finished = _psql(cluster, questions, patience, {})
+        if finished.returncode == _NOT_LET_IN:
+            again = _psql(cluster, questions, patience, {"PGUSER": _USUAL_ROLE})
+            finished = finished if again.returncode == _NOT_LET_IN else again
     except subprocess.TimeoutExpired as error:
         raise ProbeError(f"the server did not answer within {patience:g} s") from error
     except (InstallationError, ClusterError, OSError) as error:
@@ -241,6 +244,22 @@ def _ask(cluster: Cluster, questions: str, patience: float) -> tuple[_Answers, s
     if finished.returncode != 0 or not {"settings", "written", "hba"} <= answers.keys():
         raise ProbeError(_reason(finished.stderr) or f"psql ended with status {finished.returncode}")
     return answers, finished.stderr
+
+
+def _psql(
+    cluster: Cluster, questions: str, patience: float, extra: Mapping[str, str]
+) -> subprocess.CompletedProcess[str]:
+    """Have psql ask, with `extra` in its environment."""
+    host, port = _address(cluster)
+    arguments = command.psql_command(cluster.installation.require("psql"), host=host, port=port)
+    run_as = cluster.run_as
+    # The name of the application is a setting too, and left to the server.
+    quiet = {"LC_ALL": "C", "PGAPPNAME": "", **extra}
+    environment = command.environment(os.environ, run_as=run_as, extra=quiet)
+    with open(os.memfd_create("questions"), "w+", encoding="utf-8") as script:
+        script.write(questions)
+        script.seek(0)
+        return run(arguments, environment=environment, run_as=run_as, timeout=patience, stdin=script.fileno())
 
 
 def _address(cluster: Cluster) -> tuple[str, int]:

@@ -158,10 +158,8 @@ def test_a_socket_in_the_data_directory(cluster: Cluster) -> None:
     announced = cluster.announced()
     assert announced is not None
     assert announced.socket_directory == "."
-    if who(cluster) == "postgres":
-        assert inspect(cluster).settings["unix_socket_directories"].value == "."
-    else:
-        refused(f'role "{who(cluster)}" does not exist', cluster)
+    # Its superuser is called postgres, whoever runs it.
+    assert inspect(cluster).settings["unix_socket_directories"].value == "."
 
 
 def test_a_server_that_hangs(server: Cluster) -> None:

@@ -11,72 +11,34 @@ read them.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
-import random
-import subprocess
-from collections.abc import Callable
 from concurrent.futures import Executor
-from dataclasses import dataclass, field, replace
-from functools import partial
+from dataclasses import replace
 from signal import Signals
 from typing import BinaryIO
 
 from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.installations import Installations
-from pgsupervisor.daemon.last_words import last_words
-from pgsupervisor.daemon.verdict import Values, judge
-from pgsupervisor.errors import PgSupervisorError, ProbeError
+from pgsupervisor.daemon.running import Running, inspect, jitter, post_mortem
+from pgsupervisor.daemon.verdict import judge
+from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import pidfile, preflight, probe
+from pgsupervisor.postgres import pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
-from pgsupervisor.postgres.controldata import clean_shutdown
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.postgres.lint import tls_problems
-from pgsupervisor.postgres.probe import Inspection
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Reinitialized, Spawned, SpawnFailed
-from pgsupervisor.system.logfile import open_for_append, written_since
+from pgsupervisor.system.follow import Followed
+from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User, children
-from pgsupervisor.system.trail import trail
 from pgsupervisor.system.watch import Watcher
-
-_JITTER = 0.2
-"""How much the wait before a restart varies, up and down."""
 
 
 class _CannotStartError(PgSupervisorError):
     """A server that would not start, as things stand: trying again would not help."""
-
-
-@dataclass(slots=True)
-class _Running:
-    """A postmaster that runs, held by its pidfd; `child` if we started it, and may ask for its exit status.
-
-    `in_force` is what it goes by of the settings in its files, as far as we know.
-    """
-
-    spec: ClusterSpec
-    installation: Installation
-    cluster: Cluster
-    process: Process
-    child: subprocess.Popen[bytes] | None
-    log_offset: int
-    port: int | None = None
-    socket_directory: str | None = None
-    standby: bool | None = None
-    memory: tuple[int, int] | None = None
-    told_to_stop: bool = False
-    in_force: Values = field(default_factory=dict)
-    cancel_watch: Callable[[], None] = lambda: None
-
-    @property
-    def ready(self) -> bool:
-        """Whether the server has been ready once."""
-        return self.standby is not None
 
 
 class HostedPostmaster:
@@ -94,7 +56,12 @@ class HostedPostmaster:
         self._installations = installations
         self.configuration = Configuration(spec, installations, asking)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
-        self._running: _Running | None = None
+        self._running: Running | None = None
+        self._spawning = False
+        self._released = False
+        self._lock_file: Followed | None = None
+        self._rewritten_again = False
+        self._search: asyncio.Task[None] | None = None
         self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
         self._tasks: set[asyncio.Task[None]] = set()
         self.version: str | None = None
@@ -118,26 +85,42 @@ class HostedPostmaster:
         """Go by this spec from the next start on."""
         self._spec = self.configuration.spec = spec
         self._files.renew(spec)
+        self._follow()
 
     async def find(self) -> None:
         """Adopt the server if it runs already. What keeps us from looking will be told by the first start."""
+        self._follow()
+        await self._look_for_one()
+
+    async def _look_for_one(self) -> None:
         try:
             running = await asyncio.to_thread(self._adopt, self._spec)
         except (OSError, PgSupervisorError):
             return
-        if running is not None:
-            await self._hold_adopted(running)
+        if running is None:
+            return
+        await self._files.tell()
+        if self._busy:
+            running.process.close()  # whoever is at it finds it, too
+        else:
+            self._hold_adopted(running)
 
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
-        spec = self._spec
+        self._spawning = True
+        try:
+            await self._spawn(self._spec)
+        finally:
+            self._spawning = False
+
+    async def _spawn(self, spec: ClusterSpec) -> None:
         try:
             running = await asyncio.to_thread(self._adopt, spec)
-            if running is not None:
-                await self._hold_adopted(running)
-                return
-            # Before the server reads them: what changes after this is heard, and told to it.
+            # Before a server reads them: what changes after this is heard, and told to it.
             await self._files.tell()
+            if running is not None:
+                self._hold_adopted(running)
+                return
             if await asyncio.to_thread(self._prepare, spec):
                 await self._files.tell()
             running = await asyncio.to_thread(self._start, spec)
@@ -145,7 +128,7 @@ class HostedPostmaster:
             # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
             self._post(SpawnFailed(str(error), hopeless=True, jitter=1.0))
         except OSError as error:
-            self._post(SpawnFailed(str(error), hopeless=False, jitter=_jitter()))
+            self._post(SpawnFailed(str(error), hopeless=False, jitter=jitter()))
         else:
             running.in_force = self._files.told.settings
             self._hold(running)
@@ -178,7 +161,7 @@ class HostedPostmaster:
         try:
             # The postmaster reads its files before it lets anybody in who comes after the signal (ServerLoop in
             # postmaster.c), so whoever asks now hears what it made of them.
-            found, tls = await self.configuration.ask(lambda: _inspect(running))
+            found, tls = await self.configuration.ask(lambda: inspect(running))
         except (OSError, PgSupervisorError) as error:
             return Report(files, unverified=str(error))
         await self._files.use(found.settings[name].value for name in ("hba_file", "ident_file"))
@@ -187,19 +170,22 @@ class HostedPostmaster:
 
     def release(self) -> None:
         """Let go of the postmaster, which runs on."""
+        self._released = True
         self._files.close()
+        if self._lock_file is not None:
+            self._lock_file.close()
         running, self._running = self._running, None
         if running is not None:
             self._let_go(running)
 
     # What blocks, in a thread.
 
-    def _adopt(self, spec: ClusterSpec) -> _Running | None:
+    def _adopt(self, spec: ClusterSpec) -> Running | None:
         installation, cluster = self._look_up(spec)
         process = cluster.postmaster()
         if process is None:
             return None
-        return _Running(spec, installation, cluster, process, None, _size(spec.logfile))
+        return Running(spec, installation, cluster, process, None, _size(spec.logfile))
 
     def _prepare(self, spec: ClusterSpec) -> bool:
         """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting."""
@@ -224,7 +210,7 @@ class HostedPostmaster:
             raise _CannotStartError("; ".join(problems))
         return missing
 
-    def _start(self, spec: ClusterSpec) -> _Running:
+    def _start(self, spec: ClusterSpec) -> Running:
         installation, cluster = self._look_up(spec)
         with _open_log(spec.logfile, cluster.run_as) as log:
             offset = os.fstat(log.fileno()).st_size
@@ -232,44 +218,23 @@ class HostedPostmaster:
         child = cluster.daemon_process
         if child is None:
             raise _CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
-        return _Running(spec, installation, cluster, Process(child.pid), child, offset)
+        return Running(spec, installation, cluster, Process(child.pid), child, offset)
 
     def _look_up(self, spec: ClusterSpec) -> tuple[Installation, Cluster]:
         installation = self._installations.of(spec.installation)
         self.version = installation.version.split()[1]
         return installation, Cluster(installation, spec.data_directory, user=spec.user, config_file=spec.config_file)
 
-    def _verdict(self, running: _Running) -> Exited:
-        """Say how a server ended: by its exit status, what pg_control says, and what it wrote last."""
-        status = None if running.child is None else running.child.wait()
-        if running.told_to_stop:
-            return Exited(_ending(status), clean=False, hopeless=False, jitter=_jitter())
-        spec, run_as = running.spec, running.cluster.run_as
-        clean = not status and _shut_down(running)
-        words = last_words(written_since(spec.logfile, running.log_offset))
-        refused = None
-        if not (clean or running.ready):
-            refused = preflight.configuration_problem(
-                running.installation,
-                spec.data_directory,
-                run_as=run_as,
-                config_file=spec.config_file,
-                settings=spec.server_settings,
-            )
-        reason = refused or ": ".join(part for part in (_ending(status), words) if part)
-        return Exited(reason, clean=clean, hopeless=refused is not None, jitter=_jitter())
-
     # What happens, in the loop.
 
-    async def _hold_adopted(self, running: _Running) -> None:
+    def _hold_adopted(self, running: Running) -> None:
         """Hold a server that ran already; nobody knows what it has read, so it is told to read its files again."""
-        await self._files.tell()
         running.in_force = self._files.told.settings
         self._hold(running)
         if running.spec.watch:
             self._post(FilesChanged())
 
-    def _hold(self, running: _Running) -> None:
+    def _hold(self, running: Running) -> None:
         self._running = running
         self._seen.add(running.spec.data_directory)
         loop = asyncio.get_running_loop()
@@ -277,11 +242,36 @@ class HostedPostmaster:
         self._post(Spawned(running.process.pid))
         self._look(running)
 
-    def _look(self, running: _Running) -> None:
-        """Read postmaster.pid, which the server has just rewritten, or which is in a directory that came back."""
-        if self._running is not running:
-            return
-        self._watch(running)
+    @property
+    def _busy(self) -> bool:
+        """Whether a server is held, or being started, or what became of the last is not told yet, or all is over."""
+        return self._running is not None or self._spawning or self._released or bool(self._tasks)
+
+    def _follow(self) -> None:
+        """Follow postmaster.pid of the data directory that counts."""
+        if self._lock_file is not None:
+            self._lock_file.close()
+        spec = self._spec if self._running is None else self._running.spec
+        self._lock_file = Followed(self._watcher, os.path.join(spec.data_directory, pidfile.NAME), self._rewritten)
+
+    def _rewritten(self) -> None:
+        """Look who has rewritten postmaster.pid: our server, or somebody else's, started by hand."""
+        if self._running is not None:
+            self._look(self._running)
+        elif not self._busy:
+            self._rewritten_again = True
+            if self._search is None:
+                self._search = asyncio.create_task(self._look_until_quiet(), name=f"look for {self._spec.name}")
+
+    async def _look_until_quiet(self) -> None:
+        """Look for a server that somebody else has started, as often as its postmaster.pid is rewritten."""
+        while self._rewritten_again and not self._busy:
+            self._rewritten_again = False
+            await self._look_for_one()
+        self._search = None
+
+    def _look(self, running: Running) -> None:
+        """Read what the server says of itself in postmaster.pid."""
         try:
             written = running.cluster.announced()
         except OSError:
@@ -300,47 +290,29 @@ class HostedPostmaster:
                 running.standby = standby
                 self._post(Ready(standby=standby))
 
-    def _watch(self, running: _Running) -> None:
-        """Watch postmaster.pid anew, since another directory may have its name by now."""
-        with contextlib.ExitStack() as watched:
-            for place in trail(os.path.join(running.spec.data_directory, pidfile.NAME)):
-                with contextlib.suppress(OSError):  # gone at this moment: what is above it tells when that changes
-                    changed = partial(self._look, running)
-                    watched.callback(self._watcher.watch(place.directory, place.name, changed, contents=place.contents))
-            running.cancel_watch()
-            running.cancel_watch = watched.pop_all().close
-
-    def _ended(self, running: _Running) -> None:
+    def _ended(self, running: Running) -> None:
         self._let_go(running)
         self._running = None
+        self._follow()
         task = asyncio.create_task(self._post_mortem(running))
         self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        task.add_done_callback(self._told)
 
-    async def _post_mortem(self, running: _Running) -> None:
+    def _told(self, task: asyncio.Task[None]) -> None:
+        """Look for a server that somebody else has started in the meantime, as `pg_ctl restart` does."""
+        self._tasks.discard(task)
+        self._rewritten()
+
+    async def _post_mortem(self, running: Running) -> None:
         try:
-            exited = await asyncio.to_thread(self._verdict, running)
+            exited = await asyncio.to_thread(post_mortem, running)
         except (OSError, PgSupervisorError) as error:
-            exited = Exited(f"ended, and {error}", clean=False, hopeless=False, jitter=_jitter())
+            exited = Exited(f"ended, and {error}", clean=False, hopeless=False, jitter=jitter())
         self._post(exited)
 
-    def _let_go(self, running: _Running) -> None:
+    def _let_go(self, running: Running) -> None:
         asyncio.get_running_loop().remove_reader(running.process)
-        running.cancel_watch()
         running.process.close()
-
-
-def _inspect(running: _Running) -> tuple[Inspection, list[str]]:
-    """Ask a server about its configuration, and look whether it could load its files for TLS, which it does not tell.
-
-    Raises ProbeError, also if it goes by another file than the inventory says.
-    """
-    found = probe.inspect(running.cluster)
-    used, ours = found.settings["config_file"].value, running.cluster.settings.path
-    if os.path.realpath(used) != os.path.realpath(ours):
-        raise ProbeError(f"it goes by {used}, and not by {ours}; say so in the inventory (config_file), or restart it")
-    uses_tls = found.settings["ssl"].value == "on"
-    return found, tls_problems(running.cluster, running.spec.server_settings) if uses_tls else []
 
 
 def _open_log(path: str, owner: User | None) -> BinaryIO:
@@ -362,28 +334,8 @@ def _kill(server: Process) -> None:
         child.close()
 
 
-def _shut_down(running: _Running) -> bool:
-    try:
-        return clean_shutdown(running.installation, running.spec.data_directory, running.cluster.run_as)
-    except (OSError, PgSupervisorError):
-        return False
-
-
-def _ending(status: int | None) -> str:
-    """Say an exit status in words; None is that of a process that was not our child."""
-    if status is None:
-        return "ended"
-    if status < 0:
-        return f"killed by {Signals(-status).name}"
-    return f"exited with status {status}"
-
-
 def _size(path: str) -> int:
     try:
         return os.stat(path).st_size
     except OSError:
         return 0
-
-
-def _jitter() -> float:
-    return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # spreads restarts, guards nothing

@@ -1,0 +1,110 @@
+"""A postmaster that runs, or has just ended: what we know of it, what it makes of its files, and why it ended.
+
+All functions here block, and run in threads.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import subprocess
+from dataclasses import dataclass, field
+from signal import Signals
+
+from pgsupervisor.daemon.last_words import last_words
+from pgsupervisor.daemon.verdict import Values
+from pgsupervisor.errors import PgSupervisorError, ProbeError
+from pgsupervisor.inventory.spec import ClusterSpec
+from pgsupervisor.postgres import preflight, probe
+from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres.controldata import clean_shutdown
+from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.postgres.lint import tls_problems
+from pgsupervisor.postgres.probe import Inspection
+from pgsupervisor.supervision.life import Exited
+from pgsupervisor.system.logfile import written_since
+from pgsupervisor.system.process import Process
+
+_JITTER = 0.2
+"""How much the wait before a restart varies, up and down."""
+
+
+@dataclass(slots=True)
+class Running:
+    """A postmaster that runs, held by its pidfd; `child` if we started it, and may ask for its exit status.
+
+    `in_force` is what it goes by of the settings in its files, as far as we know.
+    """
+
+    spec: ClusterSpec
+    installation: Installation
+    cluster: Cluster
+    process: Process
+    child: subprocess.Popen[bytes] | None
+    log_offset: int
+    port: int | None = None
+    socket_directory: str | None = None
+    standby: bool | None = None
+    memory: tuple[int, int] | None = None
+    told_to_stop: bool = False
+    in_force: Values = field(default_factory=dict)
+
+    @property
+    def ready(self) -> bool:
+        """Whether the server has been ready once."""
+        return self.standby is not None
+
+
+def inspect(running: Running) -> tuple[Inspection, list[str]]:
+    """Ask a server about its configuration, and look whether it could load its files for TLS, which it does not tell.
+
+    Raises ProbeError, also if it goes by another file than the inventory says.
+    """
+    found = probe.inspect(running.cluster)
+    used, ours = found.settings["config_file"].value, running.cluster.settings.path
+    if os.path.realpath(used) != os.path.realpath(ours):
+        raise ProbeError(f"it goes by {used}, and not by {ours}; say so in the inventory (config_file), or restart it")
+    uses_tls = found.settings["ssl"].value == "on"
+    return found, tls_problems(running.cluster, running.spec.server_settings) if uses_tls else []
+
+
+def post_mortem(running: Running) -> Exited:
+    """Say how a server ended: by its exit status, what pg_control says, and what it wrote last."""
+    status = None if running.child is None else running.child.wait()
+    if running.told_to_stop:
+        return Exited(_ending(status), clean=False, hopeless=False, jitter=jitter())
+    spec, run_as = running.spec, running.cluster.run_as
+    clean = not status and _shut_down(running)
+    words = last_words(written_since(spec.logfile, running.log_offset))
+    refused = None
+    if not (clean or running.ready):
+        refused = preflight.configuration_problem(
+            running.installation,
+            spec.data_directory,
+            run_as=run_as,
+            config_file=spec.config_file,
+            settings=spec.server_settings,
+        )
+    reason = refused or ": ".join(part for part in (_ending(status), words) if part)
+    return Exited(reason, clean=clean, hopeless=refused is not None, jitter=jitter())
+
+
+def _shut_down(running: Running) -> bool:
+    try:
+        return clean_shutdown(running.installation, running.spec.data_directory, running.cluster.run_as)
+    except (OSError, PgSupervisorError):
+        return False
+
+
+def _ending(status: int | None) -> str:
+    """Say an exit status in words; None is that of a process that was not our child."""
+    if status is None:
+        return "ended"
+    if status < 0:
+        return f"killed by {Signals(-status).name}"
+    return f"exited with status {status}"
+
+
+def jitter() -> float:
+    """Return the random factor for a wait before a restart."""
+    return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # spreads restarts, guards nothing

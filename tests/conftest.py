@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import shutil
+import signal
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -13,6 +14,11 @@ from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, make_d
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.process import User, run
+
+
+def pytest_configure() -> None:
+    """Take SIGINT: one that our caller ignores, as a shell does for what runs in its background, is inherited."""
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 def pytest_unconfigure() -> None:

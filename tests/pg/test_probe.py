@@ -21,11 +21,12 @@ SHOWN_OTHERWISE = {"application_name", "archive_command"}
 
 
 def rename(cluster: Cluster) -> None:
-    """Leave the user who runs the server no role of his name."""
+    """Leave the user who runs the server no role of his name, nor one called postgres."""
     sql(cluster, "create role other superuser login")
-    statement = f'alter role "{who(cluster)}" rename to somebody'
-    arguments = psql_arguments(cluster, "-U", "other", "-c", statement)
-    assert run(arguments, environment=command.environment(os.environ)).stdout == "ALTER ROLE\n"
+    for name in {who(cluster), "postgres"}:
+        statement = f'alter role "{name}" rename to "former {name}"'
+        arguments = psql_arguments(cluster, "-U", "other", "-c", statement)
+        assert run(arguments, environment=command.environment(os.environ)).stdout == "ALTER ROLE\n"
 
 
 @pytest.fixture

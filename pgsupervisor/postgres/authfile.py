@@ -20,10 +20,17 @@ import os
 import re
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
+from typing import Literal, TypeAlias
 
 from pgsupervisor.postgres import configtree
 from pgsupervisor.postgres.configtree import configuration_files, lines_of, locate
 from pgsupervisor.postgres.lexer import INCLUDES
+
+Rules: TypeAlias = Literal["hba", "ident"]
+"""The rules of pg_hba.conf, or those of pg_ident.conf."""
+
+RULES: tuple[Rules, ...] = ("hba", "ident")
+"""Both of them."""
 
 _CONTINUED_SINCE = 14
 _INCLUDES_SINCE = 16
@@ -33,6 +40,17 @@ _INCLUDES_SINCE = 16
 _QUOTED = rb'"((?:[^"]|"")*+)(?:"|\Z)'
 _TOKEN = re.compile(rb'#.*|((?:[^ \t\r,"#]+|"(?:[^"]|"")*+(?:"|\Z))++)(,?)', re.DOTALL)
 _UNQUOTED = re.compile(_QUOTED, re.DOTALL)
+
+
+def rules_file(part: Rules, data_directory: str, value: str | None) -> str:
+    """Return the absolute path that the setting hba_file or ident_file means for a server that we start.
+
+    Without a `value` it is in the data directory. A relative one is relative to where the server starts, which is "/"
+    (see `pgsupervisor.system.process`), and not to where it moves later (SelectConfigFiles in guc.c).
+    """
+    if value is None:
+        return os.path.join(data_directory, f"pg_{part}.conf")
+    return os.path.normpath(os.path.join("/", value))
 
 
 @dataclass(frozen=True, slots=True)

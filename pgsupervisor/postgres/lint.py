@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 
 from pgsupervisor.errors import ProbeError
-from pgsupervisor.postgres import command, configtree, preflight, probe
+from pgsupervisor.postgres import authfile, command, configtree, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.lexer import fold
@@ -125,10 +125,13 @@ def _effective(cluster: Cluster, given: Settings) -> Settings:
     return written | {fold(name.replace("-", "_")): value for name, value in given.items()}
 
 
-def _rules_files(cluster: Cluster, given: Settings) -> dict[probe.Rules, str]:
+def _rules_files(cluster: Cluster, given: Settings) -> dict[authfile.Rules, str]:
     """Return the paths of pg_hba.conf and pg_ident.conf at the next start."""
     effective = _effective(cluster, given)
-    return {part: probe.rules_file(part, cluster.data_directory, effective.get(f"{part}_file")) for part in probe.RULES}
+    return {
+        part: authfile.rules_file(part, cluster.data_directory, effective.get(f"{part}_file"))
+        for part in authfile.RULES
+    }
 
 
 def _unreadable(path: str, run_as: User | None) -> list[str]:

@@ -23,6 +23,7 @@ from typing import Any, Literal, TypeAlias
 
 from pgsupervisor.errors import ClusterError, InstallationError, ProbeError
 from pgsupervisor.postgres import command
+from pgsupervisor.postgres.authfile import RULES, Rules, rules_file
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lexer import fold
 from pgsupervisor.postgres.quantity import same, show
@@ -31,14 +32,8 @@ from pgsupervisor.system.process import run
 PATIENCE = 10.0
 """Seconds that a server may take for its answers; as a rule it takes a hundredth of one."""
 
-Rules: TypeAlias = Literal["hba", "ident"]
-"""The rules of pg_hba.conf, or those of pg_ident.conf."""
-
 Part: TypeAlias = Literal["settings"] | Rules
 """What a file is part of: postgresql.conf, pg_hba.conf or pg_ident.conf, each with all that it includes."""
-
-RULES: tuple[Rules, ...] = ("hba", "ident")
-"""Both of them."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,17 +98,6 @@ class Inspection:
     settings: Mapping[str, Running]
     written: tuple[Written, ...]
     mistakes: tuple[Mistake, ...]
-
-
-def rules_file(part: Rules, data_directory: str, value: str | None) -> str:
-    """Return the absolute path that the setting hba_file or ident_file means for a server that we start.
-
-    Without a `value` it is in the data directory. A relative one is relative to where the server starts, which is "/"
-    (see `pgsupervisor.system.process`), and not to where it moves later (SelectConfigFiles in guc.c).
-    """
-    if value is None:
-        return os.path.join(data_directory, f"pg_{part}.conf")
-    return os.path.normpath(os.path.join("/", value))
 
 
 def inspect(cluster: Cluster, *, patience: float = PATIENCE) -> Inspection:

@@ -20,6 +20,7 @@ from dataclasses import dataclass, field
 
 from pgsupervisor.postgres import authfile, configtree
 from pgsupervisor.postgres.command import Settings
+from pgsupervisor.postgres.quantity import same
 
 _LIMIT = 4 * 1024**2
 """How many bytes are read for one cluster; what goes beyond (a sparse file, files that include each other a
@@ -27,11 +28,6 @@ thousand times) is known by its size and the time of its last change alone."""
 
 _FILE_COST = 256
 """How many of these bytes a file counts for besides its own, so that there is an end to empty files as well."""
-
-_START_DIRECTORY = "/"
-"""Where our servers start (see `pgsupervisor.system.process`): hba_file and ident_file are relative to it.
-
-They are made absolute before the server moves to its data directory (SelectConfigFiles in guc.c)."""
 
 _TLS_FILES = {
     "ssl_cert_file": "server.crt",
@@ -78,9 +74,10 @@ def read(
     settings = {name: assignment.value for name, assignment in configuration.effective().items()}
     effective = settings | {name.lower().replace("-", "_"): value for name, value in given.items()}
     directories = dict.fromkeys(configuration.directories)
-    for path in dict.fromkeys([*_auth_files(data_directory, effective), *also]):
+    rules = [authfile.rules_file(part, data_directory, effective.get(f"{part}_file")) for part in authfile.RULES]
+    for path in dict.fromkeys([*rules, *also]):
         directories |= dict.fromkeys(authfile.read(path, major, files.content_of).directories)
-    if _is_on(effective.get("ssl", "off")):
+    if same(effective.get("ssl", "off"), "on", None, "bool"):
         directories |= dict.fromkeys(_read_tls(data_directory, effective, files))
     return Sources(files.digests, tuple(directories), settings)
 
@@ -121,13 +118,6 @@ def _word(path: str, error: OSError) -> str:
             return f"unreadable: {error.strerror}"
 
 
-def _auth_files(data_directory: str, effective: Settings) -> Iterable[str]:
-    """Yield the paths of pg_hba.conf and pg_ident.conf."""
-    for name, default in (("hba_file", "pg_hba.conf"), ("ident_file", "pg_ident.conf")):
-        path = effective.get(name, os.path.join(data_directory, default))
-        yield os.path.normpath(os.path.join(_START_DIRECTORY, path))
-
-
 def _read_tls(data_directory: str, effective: Settings, files: _Files) -> list[str]:
     """Read the certificates and keys, and return the directory of revocation lists, if there is one."""
     named = [effective.get(name, default) for name, default in _TLS_FILES.items()]
@@ -142,9 +132,3 @@ def _read_tls(data_directory: str, effective: Settings, files: _Files) -> list[s
         with contextlib.suppress(OSError):
             files.content_of(path)
     return directories
-
-
-def _is_on(value: str) -> bool:
-    """Tell whether the server takes a value for true (parse_bool_with_len in src/backend/utils/adt/bool.c)."""
-    folded = value.lower()
-    return folded in {"on", "1"} or (folded != "" and ("true".startswith(folded) or "yes".startswith(folded)))

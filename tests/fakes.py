@@ -13,7 +13,7 @@ from typing import Literal, Self, TypeVar
 from pgsupervisor.inventory import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec, Inventory
 from pgsupervisor.supervision.configuration import Prospects, Report, Setting
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Spawned, SpawnFailed, StopMode
+from pgsupervisor.supervision.life import Exited, FilesChanged, Orphaned, Ready, Spawned, SpawnFailed, StopMode
 from pgsupervisor.supervision.supervisor import Assignments, Undo
 
 Result = TypeVar("Result")
@@ -96,7 +96,8 @@ class FakePostmaster:
     `renew`, `release`, or the name of a signal; `history`, if given, is shared with others and gets `NAME call`.
     `trouble` is what a call raises. `reports` are what the next reloads make of the files, each once, but the last one
     for ever; `outlook` is what any start would meet, and `asked` the specs by which that was asked; `file` is what
-    `write` and `undo` have made of postgresql.conf.
+    `write` and `undo` have made of postgresql.conf. A server that crashes `leaves` so many processes, which are its
+    `orphans` then; what is sent to them is noted as `orphans` and the name of the signal.
     """
 
     version: str | None = "18.0"
@@ -115,6 +116,9 @@ class FakePostmaster:
         self.gets_ready = True
         self.obeys = ALL_STOPS
         self.refusal: SpawnFailed | None = None
+        self.leaves = 0
+        self.orphans = 0
+        self.orphans_obey = ALL_STOPS
         self.reload_time = 0.0
         self.reports = [Report()]
         self.outlook = Prospects()
@@ -139,7 +143,9 @@ class FakePostmaster:
         self._note("spawn")
         if self.spawn_time:
             await asyncio.sleep(self.spawn_time)
-        if self.refusal is not None:
+        if self.orphans:
+            self._post(SpawnFailed("in the way", hopeless=False, jitter=1.0, orphans=self.orphans))
+        elif self.refusal is not None:
             self._post(self.refusal)
         else:
             self._come_up()
@@ -203,10 +209,23 @@ class FakePostmaster:
         """Say that the configuration files say something else now."""
         self._post(FilesChanged())
 
+    def signal_orphans(self, number: Signals) -> None:
+        """End the orphans if the signal is one that they obey."""
+        self._note(f"orphans {number.name}")
+        if number in self.orphans_obey:
+            self.end_orphans()
+
+    def end_orphans(self, left: int = 0) -> None:
+        """Let all processes that outlived the postmaster end but some, one after the other."""
+        while self.orphans > left:
+            self.orphans -= 1
+            self._post(Orphaned(self.orphans))
+
     def end(self, reason: str = "ended", *, clean: bool = False, hopeless: bool = False, jitter: float = 1.0) -> None:
-        """Let the server end now."""
+        """Let the server end now, and leave `leaves` processes behind, unless it was clean."""
         self.pid = None
-        self._post(Exited(reason, clean=clean, hopeless=hopeless, jitter=jitter))
+        self.orphans = 0 if clean else self.leaves
+        self._post(Exited(reason, clean=clean, hopeless=hopeless, jitter=jitter, orphans=self.orphans))
 
     def _come_up(self) -> None:
         self.pid = next(self._pids)

@@ -27,6 +27,24 @@ BACKOFF = Life(
     reason="ended; next try in 2.0 s",
 )
 
+AFTER_ORPHANS = replace(BACKOFF, since=98.0, deadline=98.5)
+"""What follows when the orphans are gone."""
+
+ORPHANS = Life(
+    State.BACKOFF,
+    want_up=True,
+    since=98.0,
+    deadline=101.0,
+    failures=2,
+    early_exits=1,
+    backoff=2.0,
+    restarts=7,
+    orphans=2,
+    beyond=AFTER_ORPHANS,
+    reason="waiting for 2 orphaned backends",
+)
+"""BACKOFF, while processes of the server that was killed are in the way of the next."""
+
 FATAL = replace(BACKOFF, state=State.FATAL, deadline=None, reason="ended (gave up)")
 
 STARTING = replace(BACKOFF, state=State.STARTING, reason="")
@@ -53,6 +71,9 @@ STOPPING = replace(
 STOPPING_AGAIN = replace(STOPPING, want_up=True)
 """STOPPING, as one half of a restart."""
 
+STOPPING_ORPHANS = replace(STOPPING, pid=None, orphans=2, rung=Rung.IMMEDIATE)
+"""STOPPING, while there are processes of a server whose postmaster has ended."""
+
 ROWS = {
     "STOPPED": STOPPED,
     "BACKOFF": BACKOFF,
@@ -66,3 +87,6 @@ ROWS = {
     "STOPPING, down": STOPPING,
     "STOPPING, again": STOPPING_AGAIN,
 }
+
+ORPHAN_ROWS = {"BACKOFF, orphans": ORPHANS, "STOPPING, orphans": STOPPING_ORPHANS}
+"""The rows in which processes of a server live on whose postmaster has ended."""

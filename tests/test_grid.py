@@ -9,7 +9,7 @@ import sys
 from pathlib import Path
 
 from fakes import FakePolicy
-from lives import NOW, ROWS
+from lives import NOW, ORPHAN_ROWS, ROWS
 
 from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import (
@@ -18,12 +18,14 @@ from pgsupervisor.supervision.life import (
     FilesChanged,
     Kill,
     Life,
+    Orphaned,
     Ready,
     Reinitialized,
     Reload,
     Reloaded,
     Restart,
     Signal,
+    SignalOrphans,
     Spawn,
     Spawned,
     SpawnFailed,
@@ -48,6 +50,7 @@ COLUMNS: tuple[Event, ...] = (
     Ready(standby=False),
     Reinitialized(),
     Exited("ended", clean=False, hopeless=False, jitter=1.0),
+    Orphaned(0),
     FilesChanged(),
     Reloaded(42, Report()),
     Timeout(),
@@ -61,7 +64,7 @@ def _cell(before: Life, event: Event) -> str:
         match action:
             case Spawn():
                 text += "*"
-            case Signal(number):
+            case Signal(number) | SignalOrphans(number):
                 text += f"!{number.name.removeprefix('SIG')}"
             case TellToReload():
                 text += "!HUP"
@@ -70,7 +73,7 @@ def _cell(before: Life, event: Event) -> str:
 
 def _grid() -> str:
     rows = [["", *(type(event).__name__ for event in COLUMNS)]]
-    rows += [[name, *(_cell(life, event) for event in COLUMNS)] for name, life in ROWS.items()]
+    rows += [[name, *(_cell(life, event) for event in COLUMNS)] for name, life in (ROWS | ORPHAN_ROWS).items()]
     widths = [max(len(row[column]) for row in rows) for column in range(len(rows[0]))]
     lines = (" ".join(text.ljust(width) for text, width in zip(row, widths, strict=True)) for row in rows)
     return "".join(f"{line.rstrip()}\n" for line in lines)

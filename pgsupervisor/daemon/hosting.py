@@ -21,13 +21,15 @@ from typing import BinaryIO
 from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.installations import Installations
-from pgsupervisor.daemon.running import Running, inspect, jitter, post_mortem
+from pgsupervisor.daemon.running import Running, inspect, jitter, post_mortem, survivors
+from pgsupervisor.daemon.survivors import Survivors
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.postgres.orphans import left_behind
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Reinitialized, Spawned, SpawnFailed
@@ -55,6 +57,7 @@ class HostedPostmaster:
         self._watcher = watcher
         self._installations = installations
         self.configuration = Configuration(spec, installations, asking)
+        self._survivors = Survivors(post)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
         self._running: Running | None = None
         self._spawning = False
@@ -115,7 +118,12 @@ class HostedPostmaster:
 
     async def _spawn(self, spec: ClusterSpec) -> None:
         try:
-            running = await asyncio.to_thread(self._adopt, spec)
+            running, left = await asyncio.to_thread(self._look_around, spec)
+            if left:
+                self._survivors.hold(left)
+                why = "processes of the server before are in the way"
+                self._post(SpawnFailed(why, hopeless=False, jitter=1.0, orphans=len(left)))
+                return
             # Before a server reads them: what changes after this is heard, and told to it.
             await self._files.tell()
             if running is not None:
@@ -148,6 +156,10 @@ class HostedPostmaster:
         else:
             self._running.process.signal(number)
 
+    def signal_orphans(self, number: Signals) -> None:
+        """Send a signal to each process that outlived the postmaster."""
+        self._survivors.signal(number)
+
     async def reload(self) -> Report:
         """Have the server read its configuration files, and ask it what it made of them."""
         running = self._running
@@ -172,6 +184,7 @@ class HostedPostmaster:
         """Let go of the postmaster, which runs on."""
         self._released = True
         self._files.close()
+        self._survivors.let_go()
         if self._lock_file is not None:
             self._lock_file.close()
         running, self._running = self._running, None
@@ -186,6 +199,15 @@ class HostedPostmaster:
         if process is None:
             return None
         return Running(spec, installation, cluster, process, None, _size(spec.logfile))
+
+    def _look_around(self, spec: ClusterSpec) -> tuple[Running | None, list[Process]]:
+        """Find the server that runs, or else what a server that was killed has left behind."""
+        # Its shared memory has to be known before it is found that none runs: what is written later is another's.
+        leftover = pidfile.read(spec.data_directory)
+        running = self._adopt(spec)
+        if running is not None or leftover is None or leftover.pid < 0:
+            return running, []
+        return None, left_behind(spec.data_directory, leftover.shared_memory)
 
     def _prepare(self, spec: ClusterSpec) -> bool:
         """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting."""
@@ -308,7 +330,11 @@ class HostedPostmaster:
             exited = await asyncio.to_thread(post_mortem, running)
         except (OSError, PgSupervisorError) as error:
             exited = Exited(f"ended, and {error}", clean=False, hopeless=False, jitter=jitter())
-        self._post(exited)
+        left = await asyncio.to_thread(survivors, running)
+        self._survivors.hold(left)
+        if self._released:
+            self._survivors.let_go()
+        self._post(replace(exited, orphans=len(left)))
 
     def _let_go(self, running: Running) -> None:
         asyncio.get_running_loop().remove_reader(running.process)

@@ -5,9 +5,11 @@ All functions here block, and run in threads.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import random
 import subprocess
+import time
 from dataclasses import dataclass, field
 from signal import Signals
 
@@ -15,7 +17,7 @@ from pgsupervisor.daemon.last_words import last_words
 from pgsupervisor.daemon.verdict import Values
 from pgsupervisor.errors import PgSupervisorError, ProbeError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import preflight, probe
+from pgsupervisor.postgres import orphans, pidfile, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.controldata import clean_shutdown
 from pgsupervisor.postgres.installation import Installation
@@ -23,7 +25,12 @@ from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
 from pgsupervisor.supervision.life import Exited
 from pgsupervisor.system.logfile import written_since
+from pgsupervisor.system.offspring import reap_orphans
 from pgsupervisor.system.process import Process
+from pgsupervisor.system.sharedmemory import Segment
+
+_FAREWELL = 0.2
+"""Seconds that the processes of a server have to notice that their postmaster is gone, before they count as orphans."""
 
 _JITTER = 0.2
 """How much the wait before a restart varies, up and down."""
@@ -45,7 +52,7 @@ class Running:
     port: int | None = None
     socket_directory: str | None = None
     standby: bool | None = None
-    memory: tuple[int, int] | None = None
+    memory: Segment | None = None
     told_to_stop: bool = False
     in_force: Values = field(default_factory=dict)
 
@@ -71,6 +78,7 @@ def inspect(running: Running) -> tuple[Inspection, list[str]]:
 def post_mortem(running: Running) -> Exited:
     """Say how a server ended: by its exit status, what pg_control says, and what it wrote last."""
     status = None if running.child is None else running.child.wait()
+    reap_orphans()
     if running.told_to_stop:
         return Exited(_ending(status), clean=False, hopeless=False, jitter=jitter())
     spec, run_as = running.spec, running.cluster.run_as
@@ -87,6 +95,26 @@ def post_mortem(running: Running) -> Exited:
         )
     reason = refused or ": ".join(part for part in (_ending(status), words) if part)
     return Exited(reason, clean=clean, hopeless=refused is not None, jitter=jitter())
+
+
+def survivors(running: Running) -> list[Process]:
+    """Hold the processes of a server that has ended which live on; most end by themselves in a moment."""
+    left = orphans.left_behind(running.spec.data_directory, _memory(running))
+    deadline = time.monotonic() + _FAREWELL
+    living = [process for process in left if not process.wait(deadline - time.monotonic())]
+    for process in left:
+        if process not in living:
+            process.close()
+    return living
+
+
+def _memory(running: Running) -> Segment | None:
+    """Return a server's shared memory, by its last word: a crash inside may have changed it a moment ago."""
+    with contextlib.suppress(OSError):
+        written = pidfile.read(running.spec.data_directory)
+        if written is not None and written.pid == running.process.pid and written.shared_memory is not None:
+            return written.shared_memory
+    return running.memory
 
 
 def _shut_down(running: Running) -> bool:

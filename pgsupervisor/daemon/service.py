@@ -26,6 +26,7 @@ from pgsupervisor.inventory import load
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
+from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
 from pgsupervisor.system.process import abandon
 from pgsupervisor.system.watch import Watcher
 
@@ -101,6 +102,9 @@ class Service:
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._end_by_signal, number)
         loop.add_signal_handler(signal.SIGHUP, self._reread)
+        # What outlives a postmaster comes to us; in a thread, since whoever starts a child keeps it waiting.
+        loop.add_signal_handler(signal.SIGCHLD, loop.run_in_executor, None, reap_orphans)
+        adopt_orphans()
 
     def _end_by_signal(self, number: signal.Signals) -> None:
         """End on the first signal; on a second SIGINT, an impatient Ctrl-C, do not wait for checkpoints."""

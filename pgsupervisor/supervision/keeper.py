@@ -32,6 +32,7 @@ from pgsupervisor.supervision.life import (
     Policy,
     Reloaded,
     Signal,
+    SignalOrphans,
     Spawn,
     SpawnFailed,
     State,
@@ -52,6 +53,9 @@ class Postmaster(Protocol):
 
     def signal(self, number: Signals) -> None:
         """Send a signal to the postmaster, if there is one."""
+
+    def signal_orphans(self, number: Signals) -> None:
+        """Send a signal to each process that outlived the postmaster, and post Orphaned when one has ended."""
 
     async def reload(self) -> Report:
         """Have the postmaster read its configuration files, and return what it made of them."""
@@ -209,6 +213,8 @@ class Keeper:
                     self.post(SpawnFailed("the start was called off", hopeless=False, jitter=1.0))
                 else:
                     postmaster.signal(number)
+            case SignalOrphans(number):
+                postmaster.signal_orphans(number)
             case TellToReload():
                 if self._reloading is not None:
                     # Whatever is still asked is what a server made of its files that has ended since.

@@ -91,7 +91,9 @@ class Life:
     stable run, which makes the next restart immediate. `reloading` while the server reads its files again and is asked
     what it made of them, `reload_due` if that is still to be done, and `report` is what came of it last;
     `continued` if that was a moment ago, so that whoever waits is told what came of both. `crashes` is how often this
-    server has had to begin anew because one of its processes crashed, and `crashed` when it last did.
+    server has had to begin anew because one of its processes crashed, and `crashed` when it last did. `orphans` is how
+    many processes of a server whose postmaster has ended still keep its shared memory, and `beyond` the life that
+    follows when the last of them is gone.
     """
 
     state: State = State.STOPPED
@@ -112,6 +114,8 @@ class Life:
     standby: bool = False
     crashes: int = 0
     crashed: float = 0.0
+    orphans: int = 0
+    beyond: Life | None = None
     reason: str = ""
 
 
@@ -162,11 +166,15 @@ class Spawned:
 
 @dataclass(frozen=True, slots=True)
 class SpawnFailed:
-    """No postmaster was started. `hopeless`: nor would trying again help, as the data directory stands."""
+    """No postmaster was started. `hopeless`: nor would trying again help, as the data directory stands.
+
+    `orphans`: so many processes of the server before it are in the way, which have to end first.
+    """
 
     reason: str
     hopeless: bool
     jitter: float
+    orphans: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -187,13 +195,21 @@ class Exited:
 
     `clean`: after an orderly shutdown, by the word of pg_control. `hopeless`: its configuration is refused, and it
     would end the same way again. `jitter` is the random factor (0.8 to 1.2) for the wait that may follow, so
-    that servers which fell together do not all come back at the same moment.
+    that servers which fell together do not all come back at the same moment. `orphans` processes of it live on.
     """
 
     reason: str
     clean: bool
     hopeless: bool
     jitter: float
+    orphans: int = 0
+
+
+@dataclass(frozen=True, slots=True)
+class Orphaned:
+    """Of the processes that outlived a postmaster, `count` are left."""
+
+    count: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -215,7 +231,7 @@ class Timeout:
 
 
 Order: TypeAlias = Start | Stop | Restart | Reload | Kill
-Fact: TypeAlias = Spawned | SpawnFailed | Ready | Reinitialized | Exited | FilesChanged | Reloaded | Timeout
+Fact: TypeAlias = Spawned | SpawnFailed | Ready | Reinitialized | Exited | Orphaned | FilesChanged | Reloaded | Timeout
 Event: TypeAlias = Order | Fact
 
 
@@ -242,4 +258,11 @@ class TellToReload:
     """Have the postmaster read its configuration files, and ask what it made of them; the outcome is Reloaded."""
 
 
-Action: TypeAlias = Spawn | Signal | TellToReload
+@dataclass(frozen=True, slots=True)
+class SignalOrphans:
+    """Send this to the processes that outlived a postmaster; each that ends is told by Orphaned."""
+
+    number: Signals
+
+
+Action: TypeAlias = Spawn | Signal | TellToReload | SignalOrphans

@@ -13,6 +13,10 @@ is given by the state:
 - STOPPING: the next, harder rung of the ladder smart, fast, immediate, kill.
 - BACKOFF: try again.
 
+A postmaster that was killed may leave processes behind, which keep its shared memory; PostgreSQL refuses to start
+another while one of them lives. They are waited for in BACKOFF, then told to quit, then killed; what follows upon that
+has been decided before (`Life.beyond`).
+
 Every state answers every event: one function per state, and the type checker proves that no event is missing.
 The whole grid is in CONTRIBUTING.md, and a test regenerates it from this module.
 """
@@ -30,6 +34,7 @@ from pgsupervisor.supervision.life import (
     FilesChanged,
     Kill,
     Life,
+    Orphaned,
     Policy,
     Ready,
     Reinitialized,
@@ -38,6 +43,7 @@ from pgsupervisor.supervision.life import (
     Restart,
     Rung,
     Signal,
+    SignalOrphans,
     Spawn,
     Spawned,
     SpawnFailed,
@@ -61,6 +67,10 @@ IMMEDIATE_TIMEOUT = 10.0
 """Seconds that an immediate shutdown gets at least. The postmaster itself kills children that ignore SIGQUIT after
 5 s (SIGKILL_CHILDREN_AFTER_SECS, src/backend/postmaster/postmaster.c): to end it earlier would leave them behind."""
 
+ORPHAN_PATIENCE = 2.0
+"""Seconds that processes which outlived their postmaster get to end by themselves, and then to obey SIGQUIT. What they
+have not committed is lost in any case, but most notice by themselves, and the gentler way leaves less behind."""
+
 
 def step(policy: Policy, life: Life, event: Event, now: float) -> Step:
     """Return what becomes of `life` by `event` at the time `now` (seconds), and what is to be done."""
@@ -68,7 +78,7 @@ def step(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case State.STOPPED:
             return _stopped(life, event, now)
         case State.BACKOFF | State.FATAL:
-            return _waiting(life, event, now)
+            return _waiting(policy, life, event, now)
         case State.STARTING:
             return _starting(policy, life, event, now)
         case State.RUNNING:
@@ -85,7 +95,7 @@ def _stopped(life: Life, event: Event, now: float) -> Step:
             return _start(life, now)
         case Spawned(pid):
             return _adopt(life, pid, now)
-        case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited():
+        case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited() | Orphaned():
             return life, ()
         case Reinitialized() | FilesChanged() | Reloaded() | Timeout():
             return life, ()
@@ -93,8 +103,10 @@ def _stopped(life: Life, event: Event, now: float) -> Step:
             assert_never(event)
 
 
-def _waiting(life: Life, event: Event, now: float) -> Step:
+def _waiting(policy: Policy, life: Life, event: Event, now: float) -> Step:
     """Answer in BACKOFF, which has a deadline, and in FATAL, which has none."""
+    if life.beyond is not None:
+        return _waiting_for_orphans(policy, life, life.beyond, event, now)
     match event:
         case Start() | Restart():
             return _start(life, now)
@@ -109,6 +121,35 @@ def _waiting(life: Life, event: Event, now: float) -> Step:
             again = replace(life, restarts=life.restarts + 1)
             return _enter(again, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
         case FilesChanged() | Reloaded() | Timeout() | Reload() | SpawnFailed() | Ready() | Reinitialized() | Exited():
+            return life, ()
+        case Orphaned():
+            return life, ()
+        case _:
+            assert_never(event)
+
+
+def _waiting_for_orphans(policy: Policy, life: Life, beyond: Life, event: Event, now: float) -> Step:
+    """Answer in BACKOFF while processes that outlived a postmaster are in the way of what is to follow."""
+    match event:
+        case Start() | Restart():
+            return replace(life, beyond=_start(beyond, now)[0]), ()
+        case Stop() | Kill():
+            return _bring_down(policy, replace(life, beyond=None, rung=None), event, now)
+        case Spawned(pid):
+            return _adopt(life, pid, now)
+        case Orphaned(0) if beyond.state is State.STARTING:
+            return replace(beyond, since=now, deadline=now + STILL_STARTING), (Spawn(),)
+        case Orphaned(0):
+            return beyond, ()
+        case Orphaned(count):
+            return replace(life, orphans=count, reason=_orphans(count, life.rung)), ()
+        case Timeout() if life.rung is Rung.KILL:
+            return replace(life, deadline=None), ()
+        case Timeout():
+            rung = Rung.IMMEDIATE if life.rung is None else Rung.KILL
+            told = replace(life, rung=rung, deadline=now + ORPHAN_PATIENCE, reason=_orphans(life.orphans, rung))
+            return told, (SignalOrphans(rung.signal),)
+        case FilesChanged() | Reloaded() | Reload() | SpawnFailed() | Ready() | Reinitialized() | Exited():
             return life, ()
         case _:
             assert_never(event)
@@ -130,12 +171,14 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             running = _enter(life, State.RUNNING, now, deadline=now + policy.stable_after)
             ready = replace(running, early_exits=0, standby=standby)
             return _reload(ready) if life.reload_due else (ready, ())
+        case SpawnFailed() | Exited() if event.orphans:
+            return _outlived(policy, life, event, now)
         case SpawnFailed(reason, hopeless, jitter) | Exited(reason, False, hopeless, jitter):
             failed = replace(life, early_exits=life.early_exits + 1)
             return _fail(policy, failed, reason, hopeless=hopeless, jitter=jitter, now=now)
         case Exited():
             return _ended_cleanly(policy, life, event, now)
-        case Reloaded() | Reinitialized():
+        case Reloaded() | Reinitialized() | Orphaned():
             return life, ()
         case Timeout():
             waited = now - life.since
@@ -150,7 +193,7 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
 
 def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
     match event:
-        case Start() | SpawnFailed() | Spawned():
+        case Start() | SpawnFailed() | Spawned() | Orphaned():
             return life, ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
@@ -168,6 +211,8 @@ def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case Reinitialized():
             # It mends itself, and is up again before anybody else could start another.
             return replace(life, crashes=life.crashes + 1, crashed=now), ()
+        case Exited() if event.orphans:
+            return _outlived(policy, life, event, now)
         case Exited(reason, False, hopeless, jitter):
             return _fail(policy, life, reason, hopeless=hopeless, jitter=jitter, now=now)
         case Exited():
@@ -189,9 +234,16 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case Spawned(pid):
             # The stop was ordered before there was anybody to receive it.
             return replace(life, pid=pid), () if life.rung is None else (Signal(life.rung.signal),)
-        case SpawnFailed() | Exited() if life.want_up:
+        case SpawnFailed(orphans=count) | Exited(orphans=count) if count:
+            rung = max(life.rung or Rung.IMMEDIATE, Rung.IMMEDIATE)
+            return _descend(replace(life, pid=None, orphans=count), rung, life.rung_timeout, now)
+        case Orphaned() if not life.orphans:
+            return life, ()
+        case Orphaned(count) if count:
+            return replace(life, orphans=count, reason=_orphans(count, life.rung)), ()
+        case SpawnFailed() | Exited() | Orphaned() if life.want_up:
             return _start(life, now)
-        case SpawnFailed() | Exited():
+        case SpawnFailed() | Exited() | Orphaned():
             return _stop_here(life, now, reason="")
         case Timeout() if life.rung is None or life.rung is Rung.KILL:
             reason = "does not end even after SIGKILL; a process that waits for a broken disk does that"
@@ -247,11 +299,37 @@ def _bring_down(policy: Policy, life: Life, order: Stop | Restart | Kill, now: f
 
 def _descend(life: Life, rung: Rung, timeout: float, now: float) -> Step:
     """Ask the postmaster to end in this way, and give it its time before the next."""
+    if life.orphans:
+        return _end_orphans(life, max(rung, Rung.IMMEDIATE), now)
     patience = max(timeout, IMMEDIATE_TIMEOUT) if rung >= Rung.IMMEDIATE else timeout
     reason = f"{rung.name.lower()} shutdown" if rung < Rung.KILL else "killed"
     since = life.since if life.state is State.STOPPING else now
     asked = replace(_down(life), rung=rung, rung_timeout=timeout)
     return _enter(asked, State.STOPPING, since, deadline=now + patience, reason=reason), (Signal(rung.signal),)
+
+
+def _end_orphans(life: Life, rung: Rung, now: float) -> Step:
+    """End the processes that outlived their postmaster, since the cluster is to go down."""
+    since = life.since if life.state is State.STOPPING else now
+    told = replace(life, pid=None, rung=rung)
+    reason = _orphans(life.orphans, rung)
+    return _enter(told, State.STOPPING, since, deadline=now + ORPHAN_PATIENCE, reason=reason), (
+        SignalOrphans(rung.signal),
+    )
+
+
+def _outlived(policy: Policy, life: Life, event: SpawnFailed | Exited, now: float) -> Step:
+    """Put off what follows until the processes that outlived their postmaster are gone."""
+    # A start that found them in its way has not failed: it is made then.
+    beyond = life if isinstance(event, SpawnFailed) else step(policy, life, replace(event, orphans=0), now)[0]
+    reason = _orphans(event.orphans, None)
+    waiting = _enter(_down(beyond), State.BACKOFF, now, deadline=now + ORPHAN_PATIENCE, reason=reason)
+    return replace(waiting, orphans=event.orphans, beyond=beyond), ()
+
+
+def _orphans(count: int, told: Rung | None) -> str:
+    after = "" if told is None else f" after {told.signal.name}"
+    return f"waiting for {count} orphaned backend{'' if count == 1 else 's'}{after}"
 
 
 def _ended_cleanly(policy: Policy, life: Life, event: Exited, now: float) -> Step:

@@ -25,6 +25,8 @@ from typing import Self, TypedDict
 
 import psutil
 
+from pgsupervisor.system import offspring
+
 
 @dataclass(frozen=True, slots=True)
 class Facts:
@@ -201,16 +203,18 @@ def spawn(
 
     Raises OSError if the program cannot be executed.
     """
-    return subprocess.Popen(
-        list(arguments),
-        env=dict(environment),
-        stdin=subprocess.DEVNULL,
-        stdout=output,
-        stderr=output,
-        cwd="/",
-        start_new_session=True,
-        umask=0o077,
-        **_identity(run_as),
+    return offspring.start(
+        lambda: subprocess.Popen(
+            list(arguments),
+            env=dict(environment),
+            stdin=subprocess.DEVNULL,
+            stdout=output,
+            stderr=output,
+            cwd="/",
+            start_new_session=True,
+            umask=0o077,
+            **_identity(run_as),
+        )
     )
 
 
@@ -228,19 +232,22 @@ def run(
     subprocess.TimeoutExpired is raised. `stdin` is a file descriptor that the program may read.
     Raises OSError if the program cannot be executed.
     """
-    with subprocess.Popen(
-        list(arguments),
-        env=dict(environment),
-        stdin=stdin,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.PIPE,
-        encoding="utf-8",
-        errors="surrogateescape",
-        cwd="/",
-        start_new_session=True,
-        umask=0o077,
-        **_identity(run_as),
-    ) as program:
+    started = offspring.start(
+        lambda: subprocess.Popen(
+            list(arguments),
+            env=dict(environment),
+            stdin=stdin,
+            stdout=subprocess.PIPE,
+            stderr=subprocess.PIPE,
+            encoding="utf-8",
+            errors="surrogateescape",
+            cwd="/",
+            start_new_session=True,
+            umask=0o077,
+            **_identity(run_as),
+        )
+    )
+    with started as program:
         _programs.add(program)
         try:
             stdout, stderr = program.communicate(timeout=timeout)
@@ -249,6 +256,7 @@ def run(
             # Not reaped yet, so its number, which is its group's too, can belong to nobody else.
             if program.returncode is None:
                 os.killpg(program.pid, signal.SIGKILL)
+    offspring.reap_orphans()
     return subprocess.CompletedProcess(program.args, program.returncode, stdout, stderr)
 
 

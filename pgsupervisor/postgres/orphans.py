@@ -1,0 +1,51 @@
+"""Orphaned backends: processes of a server whose postmaster has ended, and which keep another from starting.
+
+A postmaster that is killed cannot end its processes. One that waits for a client notices at once that it is alone, and
+ends; one that computes does not look up until it is done, which may be never. While one of them lives, data could be
+written behind a new server's back, so PostgreSQL starts none: "pre-existing shared memory block is still in use"
+(PGSharedMemoryIsInUse in src/backend/port/sysv_shmem.c). It goes by the System V segment that postmaster.pid names.
+
+So do we. An orphan is a process that is attached to that segment and works in the data directory; its name proves
+nothing. A single-user backend, and a postmaster that somebody starts at this moment, have segments of their own.
+"""
+
+from __future__ import annotations
+
+import os
+
+from pgsupervisor.system.process import Process, hold, works_in
+from pgsupervisor.system.sharedmemory import Segment, attached, is_attached
+
+
+def left_behind(data_directory: str, segment: Segment | None) -> list[Process]:
+    """Hold the processes of a server whose postmaster has ended that are still there; the caller closes them.
+
+    `segment` is that server's shared memory, learnt before it was found that no server runs on the data directory: what
+    postmaster.pid says now may be another's. A process that is not ours to look at is not found.
+    """
+    if segment is None or not attached(segment):
+        return []
+    orphans = []
+    for pid in filter(str.isdecimal, os.listdir("/proc")):
+        if _works_in(int(pid), data_directory) and (process := hold(int(pid))) is not None:
+            # Looked at once it is held: so it is this process that is looked at.
+            if belongs(process, data_directory, segment):
+                orphans.append(process)
+            else:
+                process.close()
+    return orphans
+
+
+def belongs(process: Process, data_directory: str, segment: Segment) -> bool:
+    """Tell whether a process that is held uses a server's shared memory and works in its data directory."""
+    try:
+        return _works_in(process.pid, data_directory) and is_attached(process.pid, segment) and process.alive()
+    except PermissionError:
+        return False
+
+
+def _works_in(pid: int, directory: str) -> bool:
+    try:
+        return works_in(pid, directory) is True
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        return False

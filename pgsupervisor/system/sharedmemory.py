@@ -1,0 +1,46 @@
+"""System V shared memory: who is still attached to a segment.
+
+A segment outlives the processes that made it, and the kernel counts who is attached (proc(5), /proc/sysvipc/shm). Which
+processes these are, their memory maps tell: there a segment stands as `/SYSV` with its key, and its id is the inode.
+"""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TypeAlias
+
+Segment: TypeAlias = tuple[int, int]
+"""Key and id. Of the key 32 bits count; whether they are written with a sign depends on who writes."""
+
+_ALL_BITS = 0xFFFFFFFF
+
+
+def attached(segment: Segment) -> int:
+    """Return how many processes are attached to a segment; 0 if there is no such segment, or nobody may know."""
+    key, number = segment
+    try:
+        lines = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
+    except FileNotFoundError:  # a kernel without System V shared memory
+        return 0
+    found = (line.split() for line in lines)
+    return sum(int(each[6]) for each in found if int(each[1]) == number and _same(int(each[0]), key))
+
+
+def is_attached(pid: int, segment: Segment) -> bool:
+    """Tell whether a process is attached to a segment; False if it has ended.
+
+    Raises PermissionError if it is not ours to know.
+    """
+    key, number = segment
+    named = f"/SYSV{key & _ALL_BITS:08x}"
+    try:
+        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
+            # address, permissions, offset, device, inode, and what is mapped
+            mapped = (line.split(maxsplit=5) for line in maps if named in line)
+            return any(each[4] == str(number) for each in mapped)
+    except (FileNotFoundError, ProcessLookupError):
+        return False
+
+
+def _same(key: int, other: int) -> bool:
+    return key & _ALL_BITS == other & _ALL_BITS

@@ -1,0 +1,56 @@
+"""Who is attached to a System V shared memory segment, by the kernel's own word."""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import os
+from collections.abc import Iterator
+
+import pytest
+
+from pgsupervisor.system.sharedmemory import Segment, attached, is_attached
+
+_IPC_CREAT, _IPC_EXCL, _IPC_RMID = 0o1000, 0o2000, 0
+_LIBC = ctypes.CDLL(None, use_errno=True)
+_LIBC.shmat.restype = ctypes.c_void_p
+_LIBC.shmdt.argtypes = [ctypes.c_void_p]
+
+
+@contextlib.contextmanager
+def segment(key: int) -> Iterator[Segment]:
+    """Have a segment to which nobody is attached."""
+    number = _LIBC.shmget(ctypes.c_int(key), 4096, _IPC_CREAT | _IPC_EXCL | 0o600)
+    assert number >= 0, os.strerror(ctypes.get_errno())
+    try:
+        yield key, number
+    finally:
+        _LIBC.shmctl(number, _IPC_RMID, None)
+
+
+@contextlib.contextmanager
+def attachment(to: Segment) -> Iterator[None]:
+    """Be attached to a segment."""
+    address = _LIBC.shmat(to[1], None, 0)
+    try:
+        yield
+    finally:
+        assert _LIBC.shmdt(address) == 0
+
+
+@pytest.mark.parametrize("key", [0x5047_0000, 0x7FFF_0000, -0x5047_0000])
+def test_attached(key: int) -> None:
+    """Whoever is attached is counted, and told by the process; a key may come without its sign."""
+    with segment(key) as made:
+        unsigned = (key % 2**64, made[1])
+        assert (attached(made), is_attached(os.getpid(), made)) == (0, False)
+        with attachment(made):
+            assert [(attached(each), is_attached(os.getpid(), each)) for each in (made, unsigned)] == [(1, True)] * 2
+            others = [(key + 1, made[1]), (key, made[1] + 1)]
+            assert [(attached(each), is_attached(os.getpid(), each)) for each in others] == [(0, False)] * 2
+        assert (attached(made), is_attached(os.getpid(), made)) == (0, False)
+
+
+def test_nobody() -> None:
+    """A process that is not there is attached to nothing."""
+    assert is_attached(2**22 + 1, (1, 1)) is False

@@ -70,6 +70,7 @@ class Service:
         await self._control.close()
         self._watcher.close()
         self._asking.shutdown(wait=False, cancel_futures=True)
+        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)  # there will be no threads for it
         abandon()
         self._log.info("daemon stopped")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgsupervisor.cli.answers import Cluster
 from pgsupervisor.cli.screen import Screen, escape
-from pgsupervisor.cli.table import duration, sentence, table
+from pgsupervisor.cli.table import duration, remark, sentence, table
 
 NOW = 1_000_000.0
 
@@ -70,6 +70,11 @@ def test_a_narrow_terminal_is_enough() -> None:
     assert table(CLUSTERS[:1], ago, Screen(width=9, height=24, colour=True)) == ["NAME  ST…", "shop  RU…"]
     long = cluster("web", "BACKOFF", reason="the server ended again")
     assert table([long], ago, narrow)[1:] == ["web   \033[33mBACKOFF\033[0m  3 …", "    the server", "    ended again"]
+
+
+def test_a_standby_with_more_to_say() -> None:
+    """That it is a standby is said beside whatever else there is."""
+    assert remark(cluster("shop", standby=True, reason="polled")) == "standby; polled"
 
 
 def test_no_cluster_is_a_table_too() -> None:

@@ -29,6 +29,8 @@ from pgsupervisor.supervision.life import (
     Kill,
     Life,
     Ready,
+    Recovering,
+    Recovery,
     Reinitialized,
     Reload,
     Reloaded,
@@ -55,6 +57,7 @@ SPAWNED = Spawned(43)
 NOT_SPAWNED = SpawnFailed("port in use", hopeless=False, jitter=0.75)
 HOPELESS_SPAWN = SpawnFailed("wrong version", hopeless=True, jitter=0.75)
 READY, READY_STANDBY = Ready(standby=False), Ready(standby=True)
+RECOVERING, RECOVERS = Recovering("crash"), Recovery("crash", since=NOW)
 CRASHED_WITHIN = Reinitialized()
 CLEAN = Exited("exited with status 0", clean=True, hopeless=False, jitter=0.75)
 UNCLEAN = Exited("killed by SIGKILL", clean=False, hopeless=False, jitter=0.75)
@@ -72,6 +75,7 @@ EVENTS: tuple[Event, ...] = (
     SPAWNED,
     NOT_SPAWNED,
     HOPELESS_SPAWN,
+    RECOVERING,
     READY,
     READY_STANDBY,
     CRASHED_WITHIN,
@@ -174,6 +178,7 @@ FROM_STARTING: dict[Event, Step] = {
     SPAWNED: (replace(STARTING, pid=43), ()),
     NOT_SPAWNED: (_waits(STARTING, "port in use", early_exits=2), ()),
     HOPELESS_SPAWN: (_gave_up(STARTING, "wrong version", early_exits=2), ()),
+    RECOVERING: (replace(STARTING, recovery=RECOVERS), ()),
     READY: (_ready(STARTING), ()),
     READY_STANDBY: (_ready(STARTING, standby=True), ()),
     CLEAN: (STOPPED_BY_OTHERS, ()),
@@ -205,7 +210,7 @@ FROM_STOPPING: dict[Event, Step] = {
 
 
 def _still_starting(life: Life) -> Life:
-    return replace(life, deadline=NOW + 10, reason="still starting after 50 s; crash recovery can take long")
+    return replace(life, deadline=NOW + 10, reason="still starting after 50 s; recovery can take long")
 
 
 def _with_pid(cells: dict[Event, Step]) -> dict[Event, Step]:
@@ -268,6 +273,7 @@ TABLE: dict[str, dict[Event, Step]] = {
         SPAWNED: (replace(STARTED_DUE, pid=43), ()),
         NOT_SPAWNED: (ORDERED_UP, SPAWN),
         HOPELESS_SPAWN: (ORDERED_UP, SPAWN),
+        RECOVERING: (replace(STARTED_DUE, recovery=RECOVERS), ()),
         READY: (replace(_ready(STARTED), reloading=True), TELL),
         READY_STANDBY: (replace(_ready(STARTED, standby=True), reloading=True), TELL),
         CLEAN: (STOPPED_BY_OTHERS, ()),

@@ -5,6 +5,7 @@ from __future__ import annotations
 from dataclasses import replace
 from itertools import count
 from signal import Signals
+from typing import get_args
 
 from fakes import FakePolicy
 from hypothesis import settings
@@ -19,6 +20,8 @@ from pgsupervisor.supervision.life import (
     Kill,
     Life,
     Ready,
+    Recovering,
+    RecoveryKind,
     Reload,
     Reloaded,
     Restart,
@@ -49,7 +52,12 @@ LATER = 4096.0
 
 
 def _later(life: Life) -> Life:
-    return replace(life, since=life.since + LATER, deadline=None if life.deadline is None else life.deadline + LATER)
+    return replace(
+        life,
+        since=life.since + LATER,
+        deadline=None if life.deadline is None else life.deadline + LATER,
+        recovery=life.recovery and replace(life.recovery, since=life.recovery.since + LATER),
+    )
 
 
 class World(RuleBasedStateMachine):
@@ -102,6 +110,12 @@ class World(RuleBasedStateMachine):
         self.spawning = False
         self.unread = False  # as far as anybody can tell from what initdb wrote, and took away again
         self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter))
+
+    @precondition(lambda self: self.process is not None)
+    @rule(kind=st.sampled_from(get_args(RecoveryKind)))
+    def recovering(self, kind: RecoveryKind) -> None:
+        """A server begins to replay WAL."""
+        self.happen(Recovering(kind))
 
     @precondition(lambda self: self.process is not None)
     @rule(standby=st.booleans())
@@ -235,6 +249,7 @@ class World(RuleBasedStateMachine):
         """No detail outlives the state that it belongs to."""
         assert (self.life.rung is not None) == (self.life.state is State.STOPPING)
         assert self.life.report is None or self.life.state is State.RUNNING
+        assert self.life.recovery is None or self.life.state is State.STARTING
         assert not self.life.standby or self.life.state in {State.RUNNING, State.STOPPING}
         assert not self.life.early_exits or self.life.state is not State.RUNNING
 

@@ -328,7 +328,7 @@ def test_still_starting_is_said_again_and_again() -> None:
         replace(
             starting,
             deadline=NOW + 7 * STILL_STARTING,
-            reason="still starting after 60 s; crash recovery can take long",
+            reason="still starting after 60 s; recovery can take long",
         ),
         (),
     )

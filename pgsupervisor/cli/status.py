@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING, cast
 
 from pgsupervisor.cli.screen import Screen, escape
-from pgsupervisor.cli.table import duration, sentence, table
+from pgsupervisor.cli.table import duration, remark, sentence, table
 from pgsupervisor.control.client import Client
 
 if TYPE_CHECKING:
@@ -56,7 +56,7 @@ def _watch(client: Client, arguments: Namespace, screen: Screen) -> int:
 
 
 def _change(cluster: Cluster) -> str:
-    return sentence(cluster["name"], cluster["state"], cluster["reason"], Screen())
+    return sentence(cluster["name"], cluster["state"], remark(cluster), Screen())
 
 
 def _moment(since: float) -> str:

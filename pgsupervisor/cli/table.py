@@ -29,6 +29,11 @@ def sentence(name: str, state: str, reason: str, screen: Screen) -> str:
     return f"{escape(name)}: {screen.paint(escape(state))}{_GAP + escape(reason) if reason else ''}"
 
 
+def remark(cluster: Cluster) -> str:
+    """Return what there is to say of a cluster: that it is a standby, and whatever the daemon says."""
+    return "; ".join(filter(None, ("standby" if cluster["standby"] else "", cluster["reason"])))
+
+
 def duration(seconds: float) -> str:
     """Return a duration in the two units that matter.
 
@@ -54,7 +59,7 @@ def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:
         cluster.get("port"),
         cluster.get("version"),
         cluster["restarts"],
-        cluster["reason"] or ("standby" if cluster["standby"] else ""),
+        remark(cluster),
     )
     return tuple("-" if cell is None else escape(str(cell)) for cell in cells)
 

@@ -7,7 +7,8 @@ from typing import NotRequired, TypedDict
 
 from pgsupervisor.supervision import configuration
 from pgsupervisor.supervision.configuration import Report, Setting
-from pgsupervisor.supervision.life import Life
+from pgsupervisor.supervision.life import Life, State
+from pgsupervisor.supervision.machine import still_starting
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.plan import LATER_KEYS, Change
 from pgsupervisor.supervision.supervisor import Kept, Updated
@@ -103,7 +104,7 @@ def cluster(kept: Kept, now: float) -> ClusterRecord:
         "restarts": life.restarts,
         "crashes": life.crashes,
         "crashed": crashed if life.crashes else None,
-        "reason": _reason(life, polled, crashed),
+        "reason": _reason(life, polled, crashed, now),
         "report": report(life.report) if life.report is not None else None,
         "polled": polled or None,
         "standby": life.standby,
@@ -174,10 +175,13 @@ def _setting_change(each: configuration.Change) -> SettingChangeRecord:
     return {"name": each.name, "was": each.was, "now": each.now}
 
 
-def _reason(life: Life, polled: str, crashed: float) -> str:
+def _reason(life: Life, polled: str, crashed: float, now: float) -> str:
     """Say all that is to be said of a cluster: of its server, of its configuration, and of how that is watched."""
+    busy = life.state is State.STARTING and (life.recovery is not None or life.reason)
+    # How long that has taken is true at one moment only.
+    reason = still_starting(life, now) if busy else life.reason
     standing = life.report.standing if life.report is not None else ""
-    return "; ".join(filter(None, (life.reason, standing, _crashes(life.crashes, crashed), polled)))
+    return "; ".join(filter(None, (reason, standing, _crashes(life.crashes, crashed), polled)))
 
 
 def _crashes(count: int, last: float) -> str:

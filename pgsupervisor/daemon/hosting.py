@@ -2,7 +2,8 @@
 
 What blocks (looking at the directory, initdb, starting the server, asking how it went down) runs in a thread and
 comes back as a fact. What happens by itself is told by the kernel: the pidfd when the server ends, inotify when it
-rewrites postmaster.pid, whose last line says `ready`. Between those, nothing runs here at all.
+rewrites postmaster.pid, whose last line says `ready`, or, until it does, pg_control, which says that it is in recovery.
+Between those, nothing runs here at all.
 
 What the server takes from its configuration files is told by nobody. It is asked, each time after it was told to
 read them.
@@ -11,10 +12,12 @@ read them.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from concurrent.futures import Executor
 from dataclasses import replace
+from functools import partial
 from signal import Signals
 from typing import BinaryIO
 
@@ -26,13 +29,13 @@ from pgsupervisor.daemon.survivors import Survivors
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import pidfile, preflight
+from pgsupervisor.postgres import controldata, pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Reinitialized, Spawned, SpawnFailed
+from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Recovering, Reinitialized, Spawned, SpawnFailed
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User, children
@@ -63,6 +66,7 @@ class HostedPostmaster:
         self._spawning = False
         self._released = False
         self._lock_file: Followed | None = None
+        self._while_starting = contextlib.ExitStack()
         self._rewritten_again = False
         self._search: asyncio.Task[None] | None = None
         self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
@@ -262,6 +266,9 @@ class HostedPostmaster:
         loop = asyncio.get_running_loop()
         loop.add_reader(running.process, self._ended, running)
         self._post(Spawned(running.process.pid))
+        path = controldata.control_file(running.spec.data_directory)
+        followed = Followed(self._watcher, path, partial(self._look, running))
+        self._while_starting.callback(followed.close)
         self._look(running)
 
     @property
@@ -293,9 +300,10 @@ class HostedPostmaster:
         self._search = None
 
     def _look(self, running: Running) -> None:
-        """Read what the server says of itself in postmaster.pid."""
+        """Read what the server says of itself in postmaster.pid, and in pg_control of recovery."""
         try:
             written = running.cluster.announced()
+            recovery = controldata.recovery(running.spec.data_directory)
         except OSError:
             return
         if written is None or written.pid != running.process.pid:
@@ -306,11 +314,16 @@ class HostedPostmaster:
         if crashed and written.shared_memory != running.memory:
             self._post(Reinitialized())
         running.memory = written.shared_memory or running.memory
-        if written.status in {"ready", "standby"}:
-            standby = written.status == "standby"
+        standby = recovery == "archive"
+        # With hot_standby off, `standby` is said in crash recovery too, since PostgreSQL 15. That comes to an end.
+        if written.status == "ready" or (written.status == "standby" and standby):
+            self._while_starting.close()  # the control file changes at every checkpoint from now on
             if running.standby is not standby:
                 running.standby = standby
                 self._post(Ready(standby=standby))
+        elif recovery is not None and recovery != running.recovery and not running.ready:
+            running.recovery = recovery
+            self._post(Recovering(recovery))
 
     def _ended(self, running: Running) -> None:
         self._let_go(running)
@@ -337,6 +350,7 @@ class HostedPostmaster:
         self._post(replace(exited, orphans=len(left)))
 
     def _let_go(self, running: Running) -> None:
+        self._while_starting.close()
         asyncio.get_running_loop().remove_reader(running.process)
         running.process.close()
 

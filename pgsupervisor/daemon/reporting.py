@@ -73,6 +73,8 @@ class Reporter:
         """Log a change of a cluster's state, or of what is said about it, and what came of a reload."""
         if isinstance(event, Reinitialized) and after.crashes != before.crashes:
             self._log.warning("crash within", cluster=name, crashes=after.crashes, pid=after.pid)
+        if before.standby and not after.standby and after.state is State.RUNNING:
+            self._log.info("promoted", cluster=name, pid=after.pid)
         if isinstance(event, Reloaded):
             self._reloaded(name, event.report)
         if (before.state, before.reason) == (after.state, after.reason):

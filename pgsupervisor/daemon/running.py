@@ -19,7 +19,7 @@ from pgsupervisor.errors import PgSupervisorError, ProbeError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import orphans, pidfile, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
-from pgsupervisor.postgres.controldata import clean_shutdown
+from pgsupervisor.postgres.controldata import Recovery, clean_shutdown
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
@@ -51,6 +51,7 @@ class Running:
     log_offset: int
     port: int | None = None
     socket_directory: str | None = None
+    recovery: Recovery | None = None
     standby: bool | None = None
     memory: Segment | None = None
     told_to_stop: bool = False

@@ -1,14 +1,20 @@
-"""pg_controldata: what a data directory says of itself while no server runs on it.
+"""pg_control: what a data directory says of itself, also while no server runs on it.
 
 How a server went down is not told by its exit status: it is 0 after a fast shutdown, and 0 as well after an
 immediate one, which leaves a crash recovery to the next start. The control file, global/pg_control, tells them apart
 (PostgreSQL's src/include/catalog/pg_control.h, DBState).
+
+pg_controldata reads it for us, all but one number: whether a server is in recovery is asked whenever it has written
+something, and a program would be too much for that.
 """
 
 from __future__ import annotations
 
 import os
 import subprocess
+import sys
+from pathlib import Path
+from typing import Literal
 
 from pgsupervisor.errors import ClusterError
 from pgsupervisor.postgres import command
@@ -19,6 +25,32 @@ _PATIENCE = 10.0
 """Seconds that pg_controldata may take to read one file."""
 
 _CLEAN = ("shut down", "shut down in recovery")
+
+Recovery = Literal["crash", "archive"]
+"""Why a server replays WAL: it, or its machine, crashed; or it is a standby, or recovers to a point in time."""
+
+_STATE = slice(16, 20)
+"""Where DBState is in pg_control; a system identifier and two version numbers come before it (PostgreSQL 12 to 18)."""
+
+_RECOVERIES: dict[int, Recovery] = {4: "crash", 5: "archive"}
+"""DB_IN_CRASH_RECOVERY and DB_IN_ARCHIVE_RECOVERY."""
+
+
+def control_file(data_directory: str) -> str:
+    """Return the path of the control file."""
+    return os.path.join(data_directory, "global", "pg_control")
+
+
+def recovery(data_directory: str) -> Recovery | None:
+    """Return what recovery the server on a data directory is in, which a standby always is; None if in none.
+
+    A server writes it down before it replays anything, and at the end before it says that it is ready. Until the former
+    it is what the last server left: in recovery, if it was killed in that.
+
+    Raises OSError if the file cannot be read.
+    """
+    state = Path(control_file(data_directory)).read_bytes()[_STATE]
+    return _RECOVERIES.get(int.from_bytes(state, sys.byteorder))
 
 
 def controldata(installation: Installation, data_directory: str, run_as: User | None) -> dict[str, str]:

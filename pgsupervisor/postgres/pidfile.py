@@ -10,7 +10,7 @@ removes it when it ends. Its lines are (PostgreSQL's src/include/utils/pidfile.h
     5  the first Unix socket directory; empty if there is none
     6  the first listen address; empty if there is none
     7  key and id of the System V shared memory segment, which tells of processes that outlived a postmaster
-    8  starting, ready, standby (started, but takes no connections: hot_standby is off) or stopping
+    8  starting, ready, standby (recovers, and takes no connections: hot_standby is off) or stopping
 
 The later lines come later: a server that starts shows an empty file, then some lines, then all. After a power cut
 the file of a server long gone may still be there, and its number may by now belong to any other process. So the

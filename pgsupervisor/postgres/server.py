@@ -343,7 +343,8 @@ class Server:
         what_next = {
             None: "it has written no status yet",
             "starting": "it is starting or recovering, which can take long after a crash; wait on",
-            "standby": "it is a standby that takes no connections; set hot_standby = on and restart it if it should",
+            "standby": "it recovers, or is a standby, and takes no connections as long as it does; "
+            "set hot_standby = on and restart it if it should",
             "stopping": "it is shutting down; wait until it has stopped, and start it again",
             "ready": "it has become ready this moment",
         }[status]

@@ -15,6 +15,9 @@ from pgsupervisor.supervision.configuration import Report
 StopMode: TypeAlias = Literal["smart", "fast", "immediate"]
 """How a server is asked to stop (PostgreSQL manual, "Shutting Down the Server")."""
 
+RecoveryKind: TypeAlias = Literal["crash", "archive"]
+"""Why a server replays WAL: it, or its machine, crashed; or it is a standby, or recovers to a point in time."""
+
 
 class State(StrEnum):
     """What a postmaster does, in the words that users of supervisord know."""
@@ -83,6 +86,14 @@ class Policy(Protocol):
 
 
 @dataclass(frozen=True, slots=True)
+class Recovery:
+    """A server that is not ready yet replays WAL, since a moment in the seconds of the clock that `step` is given."""
+
+    kind: RecoveryKind
+    since: float
+
+
+@dataclass(frozen=True, slots=True)
 class Life:
     """Everything that is known and wanted of one cluster at one moment; replaced, never changed.
 
@@ -91,9 +102,10 @@ class Life:
     stable run, which makes the next restart immediate. `reloading` while the server reads its files again and is asked
     what it made of them, `reload_due` if that is still to be done, and `report` is what came of it last;
     `continued` if that was a moment ago, so that whoever waits is told what came of both. `crashes` is how often this
-    server has had to begin anew because one of its processes crashed, and `crashed` when it last did. `orphans` is how
-    many processes of a server whose postmaster has ended still keep its shared memory, and `beyond` the life that
-    follows when the last of them is gone.
+    server has had to begin anew because one of its processes crashed, and `crashed` when it last did. `recovery` while
+    it replays WAL before it is ready; `standby` if it goes on with that for ever. `orphans` is how many processes of a
+    server whose postmaster has ended still keep its shared memory, and `beyond` the life that follows when the last of
+    them is gone.
     """
 
     state: State = State.STOPPED
@@ -111,6 +123,7 @@ class Life:
     reload_due: bool = False
     continued: bool = False
     report: Report | None = None
+    recovery: Recovery | None = None
     standby: bool = False
     crashes: int = 0
     crashed: float = 0.0
@@ -178,8 +191,18 @@ class SpawnFailed:
 
 
 @dataclass(frozen=True, slots=True)
+class Recovering:
+    """The server has begun to replay WAL, and is not ready before that is done, or, on a standby, far enough."""
+
+    kind: RecoveryKind
+
+
+@dataclass(frozen=True, slots=True)
 class Ready:
-    """The server accepts connections, or, as a standby that does not allow them, is as ready as it gets."""
+    """The server accepts connections, or, as a standby that does not allow them, is as ready as it gets.
+
+    One that was ready and is so again with another `standby` was promoted.
+    """
 
     standby: bool
 
@@ -231,7 +254,9 @@ class Timeout:
 
 
 Order: TypeAlias = Start | Stop | Restart | Reload | Kill
-Fact: TypeAlias = Spawned | SpawnFailed | Ready | Reinitialized | Exited | Orphaned | FilesChanged | Reloaded | Timeout
+Fact: TypeAlias = (
+    Spawned | SpawnFailed | Recovering | Ready | Reinitialized | Exited | Orphaned | FilesChanged | Reloaded | Timeout
+)
 Event: TypeAlias = Order | Fact
 
 

@@ -37,6 +37,8 @@ from pgsupervisor.supervision.life import (
     Orphaned,
     Policy,
     Ready,
+    Recovering,
+    Recovery,
     Reinitialized,
     Reload,
     Reloaded,
@@ -97,7 +99,7 @@ def _stopped(life: Life, event: Event, now: float) -> Step:
             return _adopt(life, pid, now)
         case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited() | Orphaned():
             return life, ()
-        case Reinitialized() | FilesChanged() | Reloaded() | Timeout():
+        case Recovering() | Reinitialized() | FilesChanged() | Reloaded() | Timeout():
             return life, ()
         case _:
             assert_never(event)
@@ -120,9 +122,9 @@ def _waiting(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case Timeout() if life.state is State.BACKOFF:
             again = replace(life, restarts=life.restarts + 1)
             return _enter(again, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
-        case FilesChanged() | Reloaded() | Timeout() | Reload() | SpawnFailed() | Ready() | Reinitialized() | Exited():
+        case Reload() | SpawnFailed() | Recovering() | Ready() | Reinitialized() | Exited():
             return life, ()
-        case Orphaned():
+        case Orphaned() | FilesChanged() | Reloaded() | Timeout():
             return life, ()
         case _:
             assert_never(event)
@@ -149,7 +151,9 @@ def _waiting_for_orphans(policy: Policy, life: Life, beyond: Life, event: Event,
             rung = Rung.IMMEDIATE if life.rung is None else Rung.KILL
             told = replace(life, rung=rung, deadline=now + ORPHAN_PATIENCE, reason=_orphans(life.orphans, rung))
             return told, (SignalOrphans(rung.signal),)
-        case FilesChanged() | Reloaded() | Reload() | SpawnFailed() | Ready() | Reinitialized() | Exited():
+        case Reload() | SpawnFailed() | Recovering() | Ready() | Reinitialized() | Exited():
+            return life, ()
+        case FilesChanged() | Reloaded():
             return life, ()
         case _:
             assert_never(event)
@@ -167,6 +171,8 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return replace(life, reload_due=True), () if life.pid is None else (Signal(Signals.SIGHUP),)
         case Spawned(pid):
             return replace(life, pid=pid), ()
+        case Recovering(kind):
+            return replace(life, recovery=Recovery(kind, now)), ()
         case Ready(standby):
             running = _enter(life, State.RUNNING, now, deadline=now + policy.stable_after)
             ready = replace(running, early_exits=0, standby=standby)
@@ -181,19 +187,14 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case Reloaded() | Reinitialized() | Orphaned():
             return life, ()
         case Timeout():
-            waited = now - life.since
-            why = "no server yet: it waits for its turn, or is being initialised"
-            if life.pid is not None:
-                why = "crash recovery can take long"
-            reason = f"still starting after {waited:.0f} s; {why}"
-            return replace(life, reason=reason, deadline=now + STILL_STARTING), ()
+            return replace(life, reason=still_starting(life, now), deadline=now + STILL_STARTING), ()
         case _:
             assert_never(event)
 
 
 def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
     match event:
-        case Start() | SpawnFailed() | Spawned() | Orphaned():
+        case Start() | SpawnFailed() | Spawned() | Recovering() | Orphaned():
             return life, ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
@@ -229,7 +230,7 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return replace(life, want_up=True), ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
-        case Reload() | Ready() | Reinitialized() | FilesChanged() | Reloaded():
+        case Reload() | Recovering() | Ready() | Reinitialized() | FilesChanged() | Reloaded():
             return life, ()
         case Spawned(pid):
             # The stop was ordered before there was anybody to receive it.
@@ -254,8 +255,18 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
             assert_never(event)
 
 
+def still_starting(life: Life, now: float) -> str:
+    """Say what a cluster that is STARTING has been busy with, and for how long at the time `now` (seconds)."""
+    if life.recovery is not None:
+        return f"in {life.recovery.kind} recovery for {now - life.recovery.since:.0f} s"
+    why = "no server yet: it waits for its turn, or is being initialised"
+    if life.pid is not None:
+        why = "recovery can take long"
+    return f"still starting after {now - life.since:.0f} s; {why}"
+
+
 def _enter(life: Life, state: State, since: float, *, deadline: float | None = None, reason: str = "") -> Life:
-    return replace(life, state=state, since=since, deadline=deadline, reason=reason)
+    return replace(life, state=state, since=since, deadline=deadline, recovery=None, reason=reason)
 
 
 def _reload(life: Life) -> Step:

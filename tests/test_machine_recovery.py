@@ -1,4 +1,4 @@
-"""A server that recovers is at work: what it does is told, and for how long; it is not hurried, and it is no failure."""
+"""A server that recovers is at work: what it does is told, and for how long; it is not hurried, and not a failure."""
 
 from __future__ import annotations
 

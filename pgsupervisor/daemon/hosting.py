@@ -202,6 +202,9 @@ class HostedPostmaster:
         process = cluster.postmaster()
         if process is None:
             return None
+        if pidfile.of_pg_upgrade(process):
+            process.close()
+            raise _CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
         return Running(spec, installation, cluster, process, None, _size(spec.logfile))
 
     def _look_around(self, spec: ClusterSpec) -> tuple[Running | None, list[Process]]:

@@ -156,6 +156,14 @@ def _is_postmaster(known: Facts, written: PidFile, data_directory: str) -> bool:
         return False
 
 
+def of_pg_upgrade(server: Process) -> bool:
+    """Tell whether pg_upgrade has started a server for its own use (`-b`; start_postmaster in pg_upgrade's server.c).
+
+    It starts and stops the servers of both clusters several times, and whoever starts one in between ruins its work.
+    """
+    return "-b" in server.arguments()
+
+
 def ignoring(leftover: PidFile | None) -> dict[str, str]:
     """Return the environment variables with which a server can start over a postmaster.pid that was left behind.
 

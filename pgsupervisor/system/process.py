@@ -129,6 +129,12 @@ class Process:
                     return bool(int(line.split()[1], base=16) >> (number - 1) & 1)
         return False
 
+    def arguments(self) -> list[str]:
+        """Return the command line of the process, the program first; empty if it has ended."""
+        with contextlib.suppress(FileNotFoundError, ProcessLookupError):
+            return os.fsdecode(Path(f"/proc/{self.pid}/cmdline").read_bytes()).split("\0")[:-1]
+        return []
+
     def signal(self, number: signal.Signals) -> bool:
         """Send a signal, and tell whether there was still a process to receive it.
 

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+
 import pytest
 from by_hand import add_standby, by_hand, wal_file, withheld
 from daemons import Site
@@ -51,7 +53,7 @@ def test_a_standby_that_takes_no_connections(pair: Site) -> None:
     pair.order("Start", "spare")
     record = pair.status("spare")
     assert (record["state"], record["standby"], spare.ready_for_connections()) == ("RUNNING", True, False)
-    assert pair.daemons[-1].end(9) == -9
+    assert pair.daemons[-1].end(signal.SIGKILL) == -signal.SIGKILL
     pair.start()
     adopted = pair.wait_for_state("spare", "RUNNING")
     assert (adopted["pid"], adopted["standby"]) == (record["pid"], True)

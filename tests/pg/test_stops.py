@@ -11,23 +11,26 @@ import pytest
 from by_hand import family, owner_environment
 from daemons import LIMIT, Site, ends, held, installation_number
 from machine import SERVER_USER
-from servers import client, new_directory, sql
+from servers import client, new_directory, psql_arguments, sql
 
 from pgsupervisor.postgres import Installation
+from pgsupervisor.system.process import run
 
 
 @pytest.fixture
 def shop(site: Site, installation: Installation) -> Site:
     """A site with a cluster `shop` that runs and has something to lose."""
-    site.add("shop", installation, settings={"log_replication_commands": "on"})
+    # A commit waits for pg_receivewal, where it asks for that.
+    settings = {"synchronous_standby_names": "pg_receivewal", "synchronous_commit": "local"}
+    site.add("shop", installation, settings={"log_replication_commands": "on", **settings})
     site.run()
     sql(site.cluster("shop"), "create table bought as select 1")
     return site
 
 
 @contextlib.contextmanager
-def taking(site: Site, program: str, *arguments: str, says: str) -> Iterator[subprocess.Popen[bytes]]:
-    """Have a program of PostgreSQL's take what `shop` sends, once the server has logged that it was told to send."""
+def taking(site: Site, program: str, *arguments: str) -> Iterator[subprocess.Popen[bytes]]:
+    """Have a program of PostgreSQL's run that takes what the server `shop` sends."""
     cluster = site.cluster("shop")
     target = new_directory(site.directory / "taken", site.directory / "shop")
     where = ["-D", str(target), "-h", str(site.directory), "-p", str(site.status("shop")["port"]), "-U", "postgres"]
@@ -40,10 +43,19 @@ def taking(site: Site, program: str, *arguments: str, says: str) -> Iterator[sub
         user=None if SERVER_USER is None else SERVER_USER.uid,
     ) as process:
         try:
-            site.wait_for_line("shop", says)
             yield process
         finally:
             process.kill()
+
+
+@contextlib.contextmanager
+def hanging(site: Site) -> Iterator[None]:
+    """Have somebody who took all the WAL of `shop` until now, takes no more, and does not go away."""
+    with taking(site, "pg_receivewal", "--synchronous") as receiver:
+        until_taken = psql_arguments(site.cluster("shop"), "-c", "set synchronous_commit = on; create table taken ()")
+        assert run(until_taken, environment=owner_environment(), timeout=LIMIT).returncode == 0
+        receiver.send_signal(signal.SIGSTOP)
+        yield
 
 
 def reasons(site: Site) -> list[object]:
@@ -60,7 +72,8 @@ def assert_comes_back(site: Site) -> None:
 def test_while_a_base_backup_is_taken(shop: Site) -> None:
     """A fast stop ends a base backup that would take an hour."""
     slowly = ["--max-rate=32k", "-c", "fast", "-X", "none", "--no-sync"]
-    with taking(shop, "pg_basebackup", *slowly, says="BASE_BACKUP") as backup:
+    with taking(shop, "pg_basebackup", *slowly) as backup:
+        shop.wait_for_line("shop", "BASE_BACKUP")
         shop.order("Stop", "shop")
         assert (reasons(shop), backup.wait(LIMIT)) == (["fast shutdown"], 1)
     assert_comes_back(shop)
@@ -68,8 +81,7 @@ def test_while_a_base_backup_is_taken(shop: Site) -> None:
 
 def test_while_somebody_does_not_take_the_wal(shop: Site) -> None:
     """A fast shutdown waits until all WAL has been taken; who does not take any is not waited for longer than told."""
-    with taking(shop, "pg_receivewal", says="START_REPLICATION") as receiver:
-        receiver.send_signal(signal.SIGSTOP)
+    with hanging(shop):
         shop.order("Stop", "shop", timeout=0.2)
         assert reasons(shop) == ["fast shutdown", "immediate shutdown"]
     assert_comes_back(shop)
@@ -77,8 +89,7 @@ def test_while_somebody_does_not_take_the_wal(shop: Site) -> None:
 
 def test_overtaken_and_abandoned(shop: Site) -> None:
     """Neither ends a stop that the client who ordered it hangs up, nor does a softer order; a harder one overtakes."""
-    with taking(shop, "pg_receivewal", says="START_REPLICATION") as receiver:
-        receiver.send_signal(signal.SIGSTOP)
+    with hanging(shop):
         with shop.client() as hasty:
             assert next(hasty.stream("Stop", names=["shop"], timeout=3600.0))["progress"]
         with shop.client() as soft:

@@ -11,6 +11,7 @@ TypeError for an argument, OSError for a file)::
     │   ├── ClusterInitializationError     initdb is missing, or the directory cannot be used
     │   │   └── InitDBError                initdb ran and failed
     │   ├── ClusterStartupError            the server ended before it was ready
+    │   │   └── ClusterLockedError             it was not started: somebody else has the data directory
     │   ├── ClusterNotRunningError         there is no server to talk about
     │   └── ClusterTimeoutError            it did not happen in time
     ├── ProbeError                     a running server could not be asked
@@ -71,6 +72,10 @@ class InitDBError(ClusterInitializationError):
 
 class ClusterStartupError(ClusterError):
     """The server could not be started, or ended before it was ready; then `details` has `command` and `returncode`."""
+
+
+class ClusterLockedError(ClusterStartupError):
+    """The server was not started, since somebody else has the data directory, or its lock file is in the way."""
 
 
 class ClusterNotRunningError(ClusterError):

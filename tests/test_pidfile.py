@@ -211,11 +211,18 @@ def test_a_zombie(tmp_path: Path, postgres: str) -> None:
         assert pidfile.postmaster(str(tmp_path)) is None
 
 
-def test_ignoring_a_stranger(postgres: str) -> None:
-    """A server is told to ignore a number only if that is certainly no server's."""
-    with sleeper() as stranger, sleeper(program=postgres) as server:
-        assert pidfile.ignoring(pidfile.parse(f"{stranger.pid}\n")) == {"PG_GRANDPARENT_PID": str(stranger.pid)}
-        assert pidfile.ignoring(pidfile.parse(f"-{stranger.pid}\n")) == {}
-        assert pidfile.ignoring(pidfile.parse(f"{server.pid}\n")) == {}
-        assert pidfile.ignoring(pidfile.parse("999999999\n")) == {}
-        assert pidfile.ignoring(None) == {}
+def test_ignoring_a_stranger(tmp_path: Path, postgres: str) -> None:
+    """A server is told to ignore a number only if that is certainly no server's of its data directory."""
+    with (
+        sleeper() as stranger,
+        sleeper(directory=str(tmp_path)) as shell,
+        sleeper(directory=str(tmp_path), program=postgres) as server,
+        sleeper(directory="/tmp", program=postgres) as server_elsewhere,
+    ):
+        for other in (stranger, shell, server_elsewhere):
+            for number in (other.pid, -other.pid):
+                left = pidfile.parse(f"{number}\n")
+                assert pidfile.ignoring(left, str(tmp_path)) == {"PG_GRANDPARENT_PID": str(other.pid)}
+        for number in (server.pid, -server.pid, 999999999):
+            assert pidfile.ignoring(pidfile.parse(f"{number}\n"), str(tmp_path)) == {}
+        assert pidfile.ignoring(None, str(tmp_path)) == {}

@@ -6,10 +6,11 @@ import contextlib
 import ctypes
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import pytest
 
-from pgsupervisor.system.sharedmemory import Segment, attached, is_attached
+from pgsupervisor.system.sharedmemory import Segment, attached, is_attached, may_have_been
 
 _IPC_CREAT, _IPC_EXCL, _IPC_RMID = 0o1000, 0o2000, 0
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -49,6 +50,14 @@ def test_attached(key: int) -> None:
             others = [(key + 1, made[1]), (key, made[1] + 1)]
             assert [(attached(each), is_attached(os.getpid(), each)) for each in others] == [(0, False)] * 2
         assert (attached(made), is_attached(os.getpid(), made)) == (0, False)
+
+
+def test_may_have_been() -> None:
+    """A segment to which nobody is attached is here; where such vanish by themselves, any may have been."""
+    forced = Path("/proc/sys/kernel/shm_rmid_forced").read_text(encoding="ascii").strip() != "0"
+    with segment(0x5047_0000) as made:
+        others = [(made[0] + 1, made[1]), (made[0], made[1] + 1)]
+        assert [may_have_been(each) for each in (made, *others)] == [True, forced, forced]
 
 
 def test_nobody() -> None:

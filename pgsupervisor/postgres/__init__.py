@@ -14,6 +14,7 @@ It carries over the cluster management of py-postgresql: `Installation` and `Clu
 from pgsupervisor.errors import (
     ClusterError,
     ClusterInitializationError,
+    ClusterLockedError,
     ClusterNotRunningError,
     ClusterStartupError,
     ClusterTimeoutError,
@@ -31,6 +32,7 @@ __all__ = [
     "Cluster",
     "ClusterError",
     "ClusterInitializationError",
+    "ClusterLockedError",
     "ClusterNotRunningError",
     "ClusterStartupError",
     "ClusterTimeoutError",

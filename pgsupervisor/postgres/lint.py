@@ -18,7 +18,7 @@ import sys
 from dataclasses import dataclass
 
 from pgsupervisor.errors import ProbeError
-from pgsupervisor.postgres import authfile, command, configtree, preflight, probe
+from pgsupervisor.postgres import authfile, command, configtree, datalock, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.lexer import fold
@@ -96,13 +96,15 @@ def _preflight(cluster: Cluster, given: Settings, *, addresses: bool) -> list[st
     if not addresses:
         wrong = preflight.version_problem(cluster.installation, cluster.data_directory)
         return [] if wrong is None else [wrong]
-    return preflight.problems(
+    found = preflight.problems(
         cluster.installation,
         cluster.data_directory,
         run_as=cluster.run_as,
         config_file=cluster.config_file,
         settings=given,
     )
+    locked = datalock.problem(cluster.data_directory)
+    return found if locked is None else [*found, locked]
 
 
 def _refused(cluster: Cluster, given: Settings) -> list[str]:

@@ -98,11 +98,20 @@ def _number(text: str) -> int | None:
 def read(data_directory: str) -> PidFile | None:
     """Read the postmaster.pid of a data directory; None if there is none, or nothing in it that could be read as one.
 
+    Raises PermissionError as `text` does.
+    """
+    found = text(data_directory)
+    return None if found is None else parse(found)
+
+
+def text(data_directory: str) -> str | None:
+    """Return the text of the postmaster.pid of a data directory; None if there is none.
+
     Raises PermissionError, with what to do next, if it is not ours to read: that is no "not running".
     """
     path = Path(data_directory, NAME)
     try:
-        return parse(path.read_text(encoding="utf-8", errors="surrogateescape"))
+        return path.read_text(encoding="utf-8", errors="surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
@@ -127,7 +136,7 @@ def postmaster(data_directory: str) -> Process | None:
     with contextlib.ExitStack() as on_mismatch:
         on_mismatch.callback(held.close)
         known = facts(written.pid)
-        if known is None or not _is_postmaster(known, written, data_directory) or not held.alive():
+        if known is None or not wrote(known, written, data_directory) or not held.alive():
             return None
         again = read(data_directory)
         if again is None or (again.pid, again.started) != (written.pid, written.started):
@@ -136,10 +145,10 @@ def postmaster(data_directory: str) -> Process | None:
         return held
 
 
-def _is_postmaster(known: Facts, written: PidFile, data_directory: str) -> bool:
-    """Tell whether a process is the postmaster that wrote the file.
+def wrote(known: Facts, written: PidFile, data_directory: str) -> bool:
+    """Tell whether a process, which has the number in the file, is the postmaster or single-user backend that wrote it.
 
-    A postmaster works in its data directory (ChangeToDataDir in miscinit.c) and runs `postgres`. Both together are
+    Either works in its data directory (ChangeToDataDir in miscinit.c) and runs `postgres`. Both together are
     proof; its start time is none, since it moves with the wall clock. Only where the process belongs to another
     user, so that we cannot look, the start time and the owner must do.
     """
@@ -164,23 +173,32 @@ def of_pg_upgrade(server: Process) -> bool:
     return "-b" in server.arguments()
 
 
-def ignoring(leftover: PidFile | None) -> dict[str, str]:
+def ignoring(leftover: PidFile | None, data_directory: str) -> dict[str, str]:
     """Return the environment variables with which a server can start over a postmaster.pid that was left behind.
 
     If some process of the server's user has the number in it by now, the server would take that for another server and
     refuse to start, unless it is told that it is its grandparent (PG_GRANDPARENT_PID, meant for pg_ctl; CreateLockFile
-    in miscinit.c). It is told so only of what is certainly no server, such as a dead one that its parent has not reaped
-    yet, and its other lock, the shared memory, stays in force. `leftover` must have been read before it was found that
-    no server runs.
+    in miscinit.c). It is told so only of what is certainly no server of this data directory: a dead one that its parent
+    has not reaped yet, another program, or a server that works elsewhere. Its other lock, the shared memory, stays in
+    force. `leftover` must have been read before it was found that no server runs.
     """
-    if leftover is None or leftover.pid < 0:
+    if leftover is None:
         return {}
-    known = facts(leftover.pid)
-    if known is None and not is_zombie(leftover.pid):
+    pid = abs(leftover.pid)
+    known = facts(pid)
+    if not (is_zombie(pid) if known is None else _is_another(known, data_directory)):
         return {}
-    if known is not None and (known.executable is None or _runs_postgres(known.executable)):
-        return {}
-    return {"PG_GRANDPARENT_PID": str(leftover.pid)}
+    return {"PG_GRANDPARENT_PID": str(pid)}
+
+
+def _is_another(known: Facts, data_directory: str) -> bool:
+    """Tell whether a process is certainly no server of a data directory, nor one of its processes."""
+    if known.executable is None:
+        return False
+    try:
+        return not _runs_postgres(known.executable) or works_in(known.pid, data_directory) is False
+    except FileNotFoundError:
+        return False
 
 
 def _runs_postgres(executable: str) -> bool:

@@ -21,8 +21,14 @@ import time
 from collections.abc import Iterable, Mapping
 from pathlib import Path
 
-from pgsupervisor.errors import ClusterError, ClusterNotRunningError, ClusterStartupError, ClusterTimeoutError
-from pgsupervisor.postgres import command, pidfile, preflight
+from pgsupervisor.errors import (
+    ClusterError,
+    ClusterLockedError,
+    ClusterNotRunningError,
+    ClusterStartupError,
+    ClusterTimeoutError,
+)
+from pgsupervisor.postgres import command, datalock, pidfile, preflight
 from pgsupervisor.postgres.initdb import LogFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.pidfile import PidFile
@@ -160,7 +166,7 @@ class Server:
         is shut down, unless `detach` is true.
 
         Raises ClusterStartupError if there is no data directory, or one of another version than the installation's,
-        or if the server's program cannot be run.
+        or if the server's program cannot be run; ClusterLockedError if somebody else has the data directory.
         """
         with self._starting:
             # In this order: a server that starts in between is not the one whose lock is ignored below.
@@ -170,8 +176,11 @@ class Server:
             wrong = preflight.version_problem(self.installation, self.data_directory)
             if wrong is not None:
                 raise ClusterStartupError(wrong)
+            locked = datalock.problem(self.data_directory)
+            if locked is not None:
+                raise ClusterLockedError(locked)
             self._given = {name: str(value) for name, value in dict(settings or {}).items()}
-            extra = {**pidfile.ignoring(leftover), **(environment or {})}
+            extra = {**pidfile.ignoring(leftover, self.data_directory), **(environment or {})}
             with open(os.devnull, "wb") if logfile is None else contextlib.nullcontext(logfile) as output:
                 self.daemon_process = self._spawn(output.fileno(), extra)
             self._leftover = leftover

@@ -17,13 +17,16 @@ _ALL_BITS = 0xFFFFFFFF
 
 def attached(segment: Segment) -> int:
     """Return how many processes are attached to a segment; 0 if there is no such segment, or nobody may know."""
-    key, number = segment
-    try:
-        lines = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
-    except FileNotFoundError:  # a kernel without System V shared memory
-        return 0
-    found = (line.split() for line in lines)
-    return sum(int(each[6]) for each in found if int(each[1]) == number and _same(int(each[0]), key))
+    return sum(_attached(segment))
+
+
+def may_have_been(segment: Segment) -> bool:
+    """Tell whether a segment is here, or may have been and is gone by itself.
+
+    It stays when all that used it were killed, unless the kernel is told otherwise (shm_rmid_forced, proc(5)).
+    """
+    kept = Path("/proc/sys/kernel/shm_rmid_forced").read_text(encoding="ascii").strip() == "0"
+    return not kept or bool(_attached(segment))
 
 
 def is_attached(pid: int, segment: Segment) -> bool:
@@ -40,6 +43,17 @@ def is_attached(pid: int, segment: Segment) -> bool:
             return any(each[4] == str(number) for each in mapped)
     except (FileNotFoundError, ProcessLookupError):
         return False
+
+
+def _attached(segment: Segment) -> list[int]:
+    """Return how many processes are attached to a segment, as one number; none if there is no such segment."""
+    key, number = segment
+    try:
+        lines = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
+    except FileNotFoundError:  # a kernel without System V shared memory
+        return []
+    found = (line.split() for line in lines)
+    return [int(each[6]) for each in found if int(each[1]) == number and _same(int(each[0]), key)]
 
 
 def _same(key: int, other: int) -> bool:

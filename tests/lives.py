@@ -44,6 +44,8 @@ ORPHANS = Life(
     reason="waiting for 2 orphaned backends",
 )
 """BACKOFF, while processes of the server that was killed are in the way of the next."""
+LOCKED = replace(BACKOFF, deadline=None, reason="a single-user backend works on it")
+"""BACKOFF until somebody else leaves the data directory."""
 
 FATAL = replace(BACKOFF, state=State.FATAL, deadline=None, reason="ended (gave up)")
 
@@ -77,6 +79,7 @@ STOPPING_ORPHANS = replace(STOPPING, pid=None, orphans=2, rung=Rung.IMMEDIATE)
 ROWS = {
     "STOPPED": STOPPED,
     "BACKOFF": BACKOFF,
+    "BACKOFF, locked": LOCKED,
     "FATAL": FATAL,
     "STARTING": STARTING,
     "STARTING, pid": STARTED,

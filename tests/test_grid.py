@@ -34,6 +34,7 @@ from pgsupervisor.supervision.life import (
     Stop,
     TellToReload,
     Timeout,
+    Unlocked,
 )
 from pgsupervisor.supervision.machine import step
 
@@ -48,6 +49,7 @@ COLUMNS: tuple[Event, ...] = (
     Kill(),
     Spawned(43),
     SpawnFailed("no", hopeless=False, jitter=1.0),
+    Unlocked(),
     Recovering("crash"),
     Ready(standby=False),
     Reinitialized(),

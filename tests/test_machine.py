@@ -9,6 +9,7 @@ import pytest
 from fakes import FakePolicy
 from lives import (
     BACKOFF,
+    LOCKED,
     NOW,
     RELOADING,
     RELOADING_AGAIN,
@@ -45,6 +46,7 @@ from pgsupervisor.supervision.life import (
     Stop,
     TellToReload,
     Timeout,
+    Unlocked,
 )
 from pgsupervisor.supervision.machine import Step, step
 
@@ -56,6 +58,8 @@ START, STOP, RESTART, RELOAD, KILL, TIMEOUT = Start(), Stop(), Restart(), Reload
 SPAWNED = Spawned(43)
 NOT_SPAWNED = SpawnFailed("port in use", hopeless=False, jitter=0.75)
 HOPELESS_SPAWN = SpawnFailed("wrong version", hopeless=True, jitter=0.75)
+LOCKED_SPAWN = SpawnFailed("somebody works on it", hopeless=False, jitter=0.75, locked=True)
+UNLOCKED = Unlocked()
 READY, READY_STANDBY = Ready(standby=False), Ready(standby=True)
 RECOVERING, RECOVERS = Recovering("crash"), Recovery("crash", since=NOW)
 CRASHED_WITHIN = Reinitialized()
@@ -76,6 +80,8 @@ EVENTS: tuple[Event, ...] = (
     NOT_SPAWNED,
     HOPELESS_SPAWN,
     RECOVERING,
+    LOCKED_SPAWN,
+    UNLOCKED,
     READY,
     READY_STANDBY,
     CRASHED_WITHIN,
@@ -99,6 +105,7 @@ ORDERED_UP = Life(State.STARTING, want_up=True, since=NOW, deadline=NOW + 10, ba
 TRIED_AGAIN = replace(BACKOFF, state=State.STARTING, since=NOW, deadline=NOW + 10, restarts=8, reason="")
 ADOPTED = Life(State.STARTING, want_up=True, pid=43, since=NOW, deadline=NOW + 10, restarts=7)
 DOWN = Life(State.STOPPED, since=NOW, restarts=7)
+LOCKED_OUT = replace(LOCKED, since=NOW, reason="somebody works on it")
 STOPPED_BY_OTHERS = replace(DOWN, reason="stopped by someone else")
 
 
@@ -179,6 +186,7 @@ FROM_STARTING: dict[Event, Step] = {
     NOT_SPAWNED: (_waits(STARTING, "port in use", early_exits=2), ()),
     HOPELESS_SPAWN: (_gave_up(STARTING, "wrong version", early_exits=2), ()),
     RECOVERING: (replace(STARTING, recovery=RECOVERS), ()),
+    LOCKED_SPAWN: (LOCKED_OUT, ()),
     READY: (_ready(STARTING), ()),
     READY_STANDBY: (_ready(STARTING, standby=True), ()),
     CLEAN: (STOPPED_BY_OTHERS, ()),
@@ -199,6 +207,7 @@ FROM_STOPPING: dict[Event, Step] = {
     SPAWNED: (replace(STOPPING, pid=43), INT),
     NOT_SPAWNED: (DOWN, ()),
     HOPELESS_SPAWN: (DOWN, ()),
+    LOCKED_SPAWN: (DOWN, ()),
     CLEAN: (DOWN, ()),
     UNCLEAN: (DOWN, ()),
     HOPELESS: (DOWN, ()),
@@ -252,6 +261,15 @@ TABLE: dict[str, dict[Event, Step]] = {
         CHANGED: (ORDERED_UP, SPAWN),
         TIMEOUT: (TRIED_AGAIN, SPAWN),
     },
+    "BACKOFF, locked": {
+        START: (ORDERED_UP, SPAWN),
+        RESTART: (ORDERED_UP, SPAWN),
+        STOP: (DOWN, ()),
+        KILL: (DOWN, ()),
+        SPAWNED: (ADOPTED, ()),
+        CHANGED: (ORDERED_UP, SPAWN),
+        UNLOCKED: (replace(TRIED_AGAIN, restarts=7), SPAWN),
+    },
     "FATAL": {
         START: (ORDERED_UP, SPAWN),
         RESTART: (ORDERED_UP, SPAWN),
@@ -274,6 +292,7 @@ TABLE: dict[str, dict[Event, Step]] = {
         NOT_SPAWNED: (ORDERED_UP, SPAWN),
         HOPELESS_SPAWN: (ORDERED_UP, SPAWN),
         RECOVERING: (replace(STARTED_DUE, recovery=RECOVERS), ()),
+        LOCKED_SPAWN: (LOCKED_OUT, ()),
         READY: (replace(_ready(STARTED), reloading=True), TELL),
         READY_STANDBY: (replace(_ready(STARTED, standby=True), reloading=True), TELL),
         CLEAN: (STOPPED_BY_OTHERS, ()),
@@ -298,6 +317,7 @@ TABLE: dict[str, dict[Event, Step]] = {
         SPAWNED: (replace(STOPPING_AGAIN, pid=43), INT),
         NOT_SPAWNED: (ORDERED_UP, SPAWN),
         HOPELESS_SPAWN: (ORDERED_UP, SPAWN),
+        LOCKED_SPAWN: (ORDERED_UP, SPAWN),
         CLEAN: (ORDERED_UP, SPAWN),
         UNCLEAN: (ORDERED_UP, SPAWN),
         HOPELESS: (ORDERED_UP, SPAWN),

@@ -35,6 +35,7 @@ from pgsupervisor.supervision.life import (
     Stop,
     TellToReload,
     Timeout,
+    Unlocked,
 )
 from pgsupervisor.supervision.machine import step
 
@@ -65,6 +66,7 @@ class World(RuleBasedStateMachine):
 
     `reloads` has the pid of each server that was told to reload and has not been asked yet what it made of its files,
     alive or not. `unread` is whether the files changed since the server that is up, or comes up, was told to read them.
+    `locked` is whether a start waits for somebody else to leave the data directory.
     """
 
     def __init__(self) -> None:
@@ -78,6 +80,7 @@ class World(RuleBasedStateMachine):
         self.unread = False
         self.policy = FakePolicy()
         self.hardest: Rung | None = None
+        self.locked = False
 
     @initialize(
         restart=st.sampled_from(["always", "on-failure", "never"]),
@@ -110,6 +113,23 @@ class World(RuleBasedStateMachine):
         self.spawning = False
         self.unread = False  # as far as anybody can tell from what initdb wrote, and took away again
         self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter))
+
+    @precondition(lambda self: self.spawning)
+    @rule()
+    def locked_out(self) -> None:
+        """Somebody else has the data directory, which is no failure."""
+        self.spawning = self.unread = False  # the next start reads whatever is there then
+        failures = self.life.failures
+        self.locked = self.life.state is State.STARTING
+        self.happen(SpawnFailed("locked", hopeless=False, jitter=1.0, locked=True))
+        assert self.life.failures in (failures, 0)
+
+    @rule()
+    def unlocked(self) -> None:
+        """Whoever had the data directory may have left it at any time; and that may be told late."""
+        locked = self.locked
+        self.happen(Unlocked())
+        assert self.spawning or not locked
 
     @precondition(lambda self: self.process is not None)
     @rule(kind=st.sampled_from(get_args(RecoveryKind)))
@@ -171,6 +191,7 @@ class World(RuleBasedStateMachine):
         self.life, actions = step(self.policy, before, event, self.now)
         later = step(self.policy, _later(before), event, self.now + LATER)
         assert later == (_later(self.life), actions), "time comes from nowhere but `now`"
+        self.locked &= self.life.state is State.BACKOFF
         for action in actions:
             match action:
                 case Spawn():
@@ -236,8 +257,10 @@ class World(RuleBasedStateMachine):
         match self.life.state:
             case State.STOPPED | State.FATAL:
                 assert self.life.deadline is None
-            case State.STARTING | State.BACKOFF:
+            case State.STARTING:
                 assert self.life.deadline is not None
+            case State.BACKOFF:
+                assert (self.life.deadline is None) == self.locked
             case State.RUNNING:
                 assert (self.life.deadline is None) == (self.life.backoff is None)
             case State.STOPPING:

@@ -19,6 +19,7 @@ LATER_UP = "started again by a later order"
 UP: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (False, "stopped by someone else"),
     "BACKOFF": None,
+    "BACKOFF, locked": (False, "a single-user backend works on it"),
     "FATAL": (False, "ended (gave up)"),
     "STARTING": None,
     "STARTING, pid": None,
@@ -32,6 +33,7 @@ UP: dict[str, tuple[bool, str] | None] = {
 DOWN: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (True, "stopped by someone else"),
     "BACKOFF": (False, LATER_UP),
+    "BACKOFF, locked": (False, LATER_UP),
     "FATAL": (False, LATER_UP),
     "STARTING": (False, LATER_UP),
     "STARTING, pid": (False, LATER_UP),
@@ -45,6 +47,7 @@ DOWN: dict[str, tuple[bool, str] | None] = {
 RELOADED: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (False, NOTHING),
     "BACKOFF": (False, NOTHING),
+    "BACKOFF, locked": (False, NOTHING),
     "FATAL": (False, NOTHING),
     "STARTING": (True, TOLD),
     "STARTING, pid": (True, TOLD),

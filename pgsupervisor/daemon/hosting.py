@@ -24,18 +24,29 @@ from typing import BinaryIO
 from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.daemon.locked import Locked
 from pgsupervisor.daemon.running import Running, inspect, jitter, post_mortem, survivors
 from pgsupervisor.daemon.survivors import Survivors
 from pgsupervisor.daemon.verdict import judge
-from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.errors import ClusterLockedError, PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import controldata, pidfile, preflight
+from pgsupervisor.postgres import controldata, datalock, pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.life import Exited, FilesChanged, Ready, Recovering, Reinitialized, Spawned, SpawnFailed
+from pgsupervisor.supervision.life import (
+    Exited,
+    FilesChanged,
+    Ready,
+    Recovering,
+    Reinitialized,
+    Spawned,
+    SpawnFailed,
+    Unlocked,
+)
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User, children
@@ -65,6 +76,7 @@ class HostedPostmaster:
         self._running: Running | None = None
         self._spawning = False
         self._released = False
+        self._locked = Locked(lambda: post(Unlocked()))
         self._lock_file: Followed | None = None
         self._while_starting = contextlib.ExitStack()
         self._rewritten_again = False
@@ -115,14 +127,23 @@ class HostedPostmaster:
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
         self._spawning = True
+        self._rewritten_again = False
+        self._locked.forget()
         try:
             await self._spawn(self._spec)
         finally:
             self._spawning = False
+        if self._rewritten_again:
+            self._rewritten()
 
     async def _spawn(self, spec: ClusterSpec) -> None:
         try:
-            running, left = await asyncio.to_thread(self._look_around, spec)
+            found, left = await asyncio.to_thread(self._look_around, spec)
+            if isinstance(found, Obstacle):
+                self._locked.wait(found)
+                reason = f"{found.why}; the server is started then"
+                self._post(SpawnFailed(reason, hopeless=False, jitter=1.0, locked=True))
+                return
             if left:
                 self._survivors.hold(left)
                 why = "processes of the server before are in the way"
@@ -130,12 +151,15 @@ class HostedPostmaster:
                 return
             # Before a server reads them: what changes after this is heard, and told to it.
             await self._files.tell()
-            if running is not None:
-                self._hold_adopted(running)
+            if found is not None:
+                self._hold_adopted(found)
                 return
             if await asyncio.to_thread(self._prepare, spec):
                 await self._files.tell()
             running = await asyncio.to_thread(self._start, spec)
+        except ClusterLockedError as error:
+            # Since the look a moment ago; the next one will tell what it is.
+            self._post(SpawnFailed(str(error), hopeless=False, jitter=jitter()))
         except PgSupervisorError as error:
             # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
             self._post(SpawnFailed(str(error), hopeless=True, jitter=1.0))
@@ -189,6 +213,7 @@ class HostedPostmaster:
         self._released = True
         self._files.close()
         self._survivors.let_go()
+        self._locked.forget()
         if self._lock_file is not None:
             self._lock_file.close()
         running, self._running = self._running, None
@@ -207,13 +232,14 @@ class HostedPostmaster:
             raise _CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
         return Running(spec, installation, cluster, process, None, _size(spec.logfile))
 
-    def _look_around(self, spec: ClusterSpec) -> tuple[Running | None, list[Process]]:
-        """Find the server that runs, or else what a server that was killed has left behind."""
+    def _look_around(self, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
+        """Find the server that runs, or who has the data directory, or else what a killed server has left behind."""
         # Its shared memory has to be known before it is found that none runs: what is written later is another's.
         leftover = pidfile.read(spec.data_directory)
-        running = self._adopt(spec)
-        if running is not None or leftover is None or leftover.pid < 0:
-            return running, []
+        # Before any orphans: a server in another container may look like some.
+        found = self._adopt(spec) or datalock.obstacle(spec.data_directory)
+        if found is not None or leftover is None or leftover.pid < 0:
+            return found, []
         return None, left_behind(spec.data_directory, leftover.shared_memory)
 
     def _prepare(self, spec: ClusterSpec) -> bool:
@@ -290,8 +316,10 @@ class HostedPostmaster:
         """Look who has rewritten postmaster.pid: our server, or somebody else's, started by hand."""
         if self._running is not None:
             self._look(self._running)
-        elif not self._busy:
-            self._rewritten_again = True
+            return
+        self._rewritten_again = True
+        if not self._busy:
+            self._locked.lift()
             if self._search is None:
                 self._search = asyncio.create_task(self._look_until_quiet(), name=f"look for {self._spec.name}")
 

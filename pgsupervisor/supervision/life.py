@@ -131,6 +131,11 @@ class Life:
     beyond: Life | None = None
     reason: str = ""
 
+    @property
+    def locked(self) -> bool:
+        """Whether somebody else has the data directory, so that a start waits until that is over."""
+        return self.state is State.BACKOFF and self.deadline is None and self.beyond is None
+
 
 # Orders: what the administrator asks for.
 
@@ -182,12 +187,19 @@ class SpawnFailed:
     """No postmaster was started. `hopeless`: nor would trying again help, as the data directory stands.
 
     `orphans`: so many processes of the server before it are in the way, which have to end first.
+    `locked`: somebody else has the data directory, and Unlocked will tell when that is over.
     """
 
     reason: str
     hopeless: bool
     jitter: float
     orphans: int = 0
+    locked: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class Unlocked:
+    """What kept a server from starting on the data directory (`SpawnFailed.locked`) is gone, or has changed."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -255,7 +267,17 @@ class Timeout:
 
 Order: TypeAlias = Start | Stop | Restart | Reload | Kill
 Fact: TypeAlias = (
-    Spawned | SpawnFailed | Recovering | Ready | Reinitialized | Exited | Orphaned | FilesChanged | Reloaded | Timeout
+    Spawned
+    | SpawnFailed
+    | Unlocked
+    | Recovering
+    | Ready
+    | Reinitialized
+    | Exited
+    | Orphaned
+    | FilesChanged
+    | Reloaded
+    | Timeout
 )
 Event: TypeAlias = Order | Fact
 

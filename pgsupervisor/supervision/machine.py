@@ -11,7 +11,7 @@ is given by the state:
   killing it only makes it begin again.
 - RUNNING: it has run long enough; past failures are forgiven.
 - STOPPING: the next, harder rung of the ladder smart, fast, immediate, kill.
-- BACKOFF: try again.
+- BACKOFF: try again. Without a deadline, somebody else has the data directory, and is waited for.
 
 A postmaster that was killed may leave processes behind, which keep its shared memory; PostgreSQL refuses to start
 another while one of them lives. They are waited for in BACKOFF, then told to quit, then killed; what follows upon that
@@ -55,6 +55,7 @@ from pgsupervisor.supervision.life import (
     StopMode,
     TellToReload,
     Timeout,
+    Unlocked,
 )
 
 Step: TypeAlias = tuple[Life, tuple[Action, ...]]
@@ -99,14 +100,14 @@ def _stopped(life: Life, event: Event, now: float) -> Step:
             return _adopt(life, pid, now)
         case Stop() | Kill() | Reload() | SpawnFailed() | Ready() | Exited() | Orphaned():
             return life, ()
-        case Recovering() | Reinitialized() | FilesChanged() | Reloaded() | Timeout():
+        case Unlocked() | Recovering() | Reinitialized() | FilesChanged() | Reloaded() | Timeout():
             return life, ()
         case _:
             assert_never(event)
 
 
 def _waiting(policy: Policy, life: Life, event: Event, now: float) -> Step:
-    """Answer in BACKOFF, which has a deadline, and in FATAL, which has none."""
+    """Answer in BACKOFF, which has a deadline or waits for Unlocked, and in FATAL, which has none."""
     if life.beyond is not None:
         return _waiting_for_orphans(policy, life, life.beyond, event, now)
     match event:
@@ -119,12 +120,14 @@ def _waiting(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case FilesChanged() if life.early_exits:
             # It never came up, and what it did not come up with is another configuration now.
             return _start(life, now)
-        case Timeout() if life.state is State.BACKOFF:
+        case Timeout() if life.deadline is not None:
             again = replace(life, restarts=life.restarts + 1)
             return _enter(again, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
+        case Unlocked() if life.locked:
+            return _enter(life, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
         case Reload() | SpawnFailed() | Recovering() | Ready() | Reinitialized() | Exited():
             return life, ()
-        case Orphaned() | FilesChanged() | Reloaded() | Timeout():
+        case Unlocked() | Orphaned() | FilesChanged() | Reloaded() | Timeout():
             return life, ()
         case _:
             assert_never(event)
@@ -153,7 +156,7 @@ def _waiting_for_orphans(policy: Policy, life: Life, beyond: Life, event: Event,
             return told, (SignalOrphans(rung.signal),)
         case Reload() | SpawnFailed() | Recovering() | Ready() | Reinitialized() | Exited():
             return life, ()
-        case FilesChanged() | Reloaded():
+        case Unlocked() | FilesChanged() | Reloaded():
             return life, ()
         case _:
             assert_never(event)
@@ -179,12 +182,11 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return _reload(ready) if life.reload_due else (ready, ())
         case SpawnFailed() | Exited() if event.orphans:
             return _outlived(policy, life, event, now)
-        case SpawnFailed(reason, hopeless, jitter) | Exited(reason, False, hopeless, jitter):
-            failed = replace(life, early_exits=life.early_exits + 1)
-            return _fail(policy, failed, reason, hopeless=hopeless, jitter=jitter, now=now)
+        case SpawnFailed() | Exited(clean=False):
+            return _never_ready(policy, life, event, now)
         case Exited():
             return _ended_cleanly(policy, life, event, now)
-        case Reloaded() | Reinitialized() | Orphaned():
+        case Reloaded() | Reinitialized() | Orphaned() | Unlocked():
             return life, ()
         case Timeout():
             return replace(life, reason=still_starting(life, now), deadline=now + STILL_STARTING), ()
@@ -194,7 +196,7 @@ def _starting(policy: Policy, life: Life, event: Event, now: float) -> Step:
 
 def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
     match event:
-        case Start() | SpawnFailed() | Spawned() | Recovering() | Orphaned():
+        case Start() | SpawnFailed() | Spawned() | Recovering() | Orphaned() | Unlocked():
             return life, ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
@@ -230,7 +232,7 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return replace(life, want_up=True), ()
         case Stop() | Restart() | Kill():
             return _bring_down(policy, life, event, now)
-        case Reload() | Recovering() | Ready() | Reinitialized() | FilesChanged() | Reloaded():
+        case Reload() | Recovering() | Ready() | Reinitialized() | FilesChanged() | Reloaded() | Unlocked():
             return life, ()
         case Spawned(pid):
             # The stop was ordered before there was anybody to receive it.
@@ -341,6 +343,14 @@ def _outlived(policy: Policy, life: Life, event: SpawnFailed | Exited, now: floa
 def _orphans(count: int, told: Rung | None) -> str:
     after = "" if told is None else f" after {told.signal.name}"
     return f"waiting for {count} orphaned backend{'' if count == 1 else 's'}{after}"
+
+
+def _never_ready(policy: Policy, life: Life, event: SpawnFailed | Exited, now: float) -> Step:
+    """Wait until the data directory is free, if somebody else has it; else count a failure."""
+    if isinstance(event, SpawnFailed) and event.locked:
+        return _enter(replace(_down(life), pid=None), State.BACKOFF, now, reason=event.reason), ()
+    failed = replace(life, early_exits=life.early_exits + 1)
+    return _fail(policy, failed, event.reason, hopeless=event.hopeless, jitter=event.jitter, now=now)
 
 
 def _ended_cleanly(policy: Policy, life: Life, event: Exited, now: float) -> Step:

@@ -1,0 +1,74 @@
+"""Facts of PostgreSQL that mislead who does not know them: its exit status, its groups, what it tells systemd."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import signal
+import socket
+import struct
+
+import pytest
+from daemons import Site, ends, held
+from machine import SERVER_USER
+from servers import client
+
+from pgsupervisor.postgres import Installation
+from pgsupervisor.postgres.controldata import controldata
+from pgsupervisor.system.process import children
+
+AFTERWARDS = {
+    signal.SIGINT: ("shut down", "STOPPED", "stopped by someone else"),
+    signal.SIGQUIT: ("in production", "FATAL", "exited with status 0 (restart = never)"),
+}
+"""What pg_control says after a fast and after an immediate shutdown, what state that is to us, and why."""
+
+
+@pytest.mark.parametrize("number", AFTERWARDS)
+def test_exit_status_0(site: Site, installation: Installation, number: signal.Signals) -> None:
+    """Both kinds of shutdown exit with 0 and remove postmaster.pid; what tells them apart is pg_control."""
+    data_directory = site.add("shop", installation, restart="never")
+    site.run()
+    with held(site.pid("shop")) as postmaster:
+        postmaster.signal(number)
+        assert ends(postmaster)
+    record = site.wait_for("shop", lambda each: each["state"] in {"STOPPED", "FATAL"})
+    control = controldata(installation, str(data_directory), SERVER_USER)["Database cluster state"]
+    assert (control, record["state"], record["reason"]) == AFTERWARDS[number]
+    assert not (data_directory / "postmaster.pid").exists()
+
+
+def test_its_process_group(site: Site, installation: Installation) -> None:
+    """None of a server's processes is in its group, nor in another's: whoever signals a group does not reach them."""
+    site.add("shop", installation)
+    site.run()
+    with client(site.cluster("shop")), held(site.pid("shop")) as postmaster, contextlib.ExitStack() as family:
+        pids = [family.enter_context(process).pid for process in children(postmaster)]
+        assert ([os.getpgid(pid) for pid in pids], len(pids) > 0) == (pids, True)
+
+
+def test_what_a_server_tells_systemd(site: Site, installation: Installation) -> None:
+    """A server that knows sd_notify(3), as Debian's does, never reports its own readiness or end as the daemon's."""
+    path = str(site.directory / "notify")
+    with socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM) as notify:
+        notify.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
+        notify.bind(path)
+        if SERVER_USER is not None:
+            os.chown(path, SERVER_USER.uid, SERVER_USER.gid)
+        site.add("shop", installation)
+        daemon = site.run({"NOTIFY_SOCKET": path})
+        site.order("Stop", "shop")
+        daemon.end()
+        notify.settimeout(0)
+        assert senders(notify) <= {daemon.pid}
+
+
+def senders(notify: socket.socket) -> set[int]:
+    """Return the pids of all who have sent something to a socket until now."""
+    found = set()
+    while True:
+        try:
+            _, ancillary, _, _ = notify.recvmsg(4096, socket.CMSG_SPACE(struct.calcsize("3i")))
+        except BlockingIOError:
+            return found
+        found |= {struct.unpack("3i", data)[0] for _, kind, data in ancillary if kind == socket.SCM_CREDENTIALS}

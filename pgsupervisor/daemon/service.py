@@ -12,7 +12,6 @@ import os
 import signal
 import time
 from collections.abc import Callable
-from concurrent.futures import ThreadPoolExecutor
 
 from structlog.typing import FilteringBoundLogger
 
@@ -28,7 +27,11 @@ from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
 from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
 from pgsupervisor.system.process import abandon
+from pgsupervisor.system.threads import started_pool
 from pgsupervisor.system.watch import Watcher
+
+_WORKING_AT_ONCE = 8
+"""How many servers are started or looked at in one moment; that takes milliseconds, but for an initdb."""
 
 _ASKED_AT_ONCE = 32
 """How many servers are asked at a time: one that answers is done in milliseconds, one that hangs takes ten seconds."""
@@ -44,7 +47,8 @@ class Service:
         self._reporter = Reporter(log)
         self._watcher = Watcher(asyncio.get_running_loop(), refused=self._reporter.polled)
         self._installations = Installations()
-        self._asking = ThreadPoolExecutor(_ASKED_AT_ONCE, "ask")
+        asyncio.get_running_loop().set_default_executor(started_pool(_WORKING_AT_ONCE, "work"))
+        self._asking = started_pool(_ASKED_AT_ONCE, "ask")
         self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake)
         self._control = ControlServer(self._supervisor, self, self._watcher, self._reporter.mistake)
         self._leave = False

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 import errno
 import os
+import threading
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from watching import Ear, watching
+from watchdog.observers.polling import PollingEmitter
+from watching import LIMIT, Ear, watching
 
 from pgsupervisor.system.happenings import End, Inotify, Tell
 from pgsupervisor.system.watch import Watcher
@@ -27,6 +29,21 @@ class FullInotify(Inotify):
 def no_instance() -> Inotify:
     """Refuse, as the kernel does when all inotify instances are taken."""
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+class FullAtFirst(Inotify):
+    """The kernel, whose watches are all taken until it is asked for the second time."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._asked = 0
+
+    def watch(self, path: str, tell: Tell, *, contents: bool) -> End:
+        """Refuse once."""
+        self._asked += 1
+        if self._asked == 1:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
+        return super().watch(path, tell, contents=contents)
 
 
 NO_WATCH = "inotify has no watch left: raise fs.inotify.max_user_watches"
@@ -68,6 +85,27 @@ def test_polling(tmp_path: Path, inotify: Callable[[], Inotify], remote: str | N
             watcher.watch(str(tmp_path / "three"), "name", beside.hear)
 
     watching(play, lambda *fact: refused.append(fact), inotify, lambda _device: remote)
+
+
+def test_polled_no_more(tmp_path: Path) -> None:
+    """When there is a watch again, whoever watches next gets it, for all; nothing that happened meanwhile is missed."""
+
+    async def play(watcher: Watcher) -> None:
+        first, second = Ear(), Ear()
+        watcher.watch(str(tmp_path), "name", first.hear)
+        assert watcher.polling(str(tmp_path)) == NO_WATCH
+        cancel = watcher.watch(str(tmp_path), "name", second.hear, contents=False)
+        assert watcher.polling(str(tmp_path)) is None
+        await first.heard()
+        await second.heard()
+        cancel()
+        (tmp_path / "name").touch()
+        await first.heard()
+        for emitter in (thread for thread in threading.enumerate() if isinstance(thread, PollingEmitter)):
+            emitter.join(LIMIT)
+            assert not emitter.is_alive()
+
+    watching(play, inotify=FullAtFirst)
 
 
 def test_entries_only_of_a_polled_directory(tmp_path: Path) -> None:

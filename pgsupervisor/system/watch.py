@@ -4,7 +4,8 @@ Directories are watched, never files: a file that is replaced by a rename, as ed
 away with it. All names of a directory share one watch, and all directories one inotify instance and its one thread,
 which sleeps while nothing happens. Where inotify is refused (fs.inotify.max_user_watches is used up) or would keep
 silent about other machines' changes (NFS), the directory is looked at every second instead; that is worse, but a
-server that is never seen to become ready would be worse still.
+server that is never seen to become ready would be worse still. Whoever watches a name in it again, as after each change
+of a configuration, has the kernel asked again.
 
 A watch belongs to a path. When its directory is removed or moved away, all that listen are told, and another
 directory that has the path by then is watched in its place; if there is none, the watch is at its end, and whoever
@@ -14,6 +15,7 @@ is told watches anew when the path is back. That it is back, its parent tells (s
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -82,6 +84,8 @@ class Watcher:
             watched = _Directory(path)
             self._begin(watched, contents=contents)
             self._directories[path] = watched
+        elif self._inotify is not None and watched.polled == _REFUSALS[errno.ENOSPC]:
+            self._poll_no_more(watched, self._inotify)
         elif contents and not watched.contents:
             end_narrower = watched.end
             self._begin(watched, contents=True)
@@ -127,6 +131,15 @@ class Watcher:
             if watched.polled != why:
                 self._refused(watched.path, why)
         watched.identity, watched.contents, watched.polled = identity, contents, why
+
+    def _poll_no_more(self, watched: _Directory, inotify: Inotify) -> None:
+        """Have the kernel tell of a polled directory, if it has a watch left by now."""
+        with contextlib.suppress(OSError):
+            end = inotify.watch(watched.path, partial(self._hear, watched), contents=True)
+            watched.end()
+            watched.end, watched.polled = end, None
+            # Something may have happened since it was looked at the last time.
+            self._loop.call_soon(self._tell, watched, What.EVERYTHING, "")
 
     def _foreign(self, device: int) -> str | None:
         kind = self._remote(device)

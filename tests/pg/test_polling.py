@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import subprocess
 import sys
 from pathlib import Path
 
@@ -36,7 +37,10 @@ os.execv(sys.argv[1], sys.argv[1:])
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can map all users into a user namespace")
 def test_without_inotify(site: Site) -> None:
-    """A daemon that gets no watch starts its servers and applies what is saved all the same, and says that it polls."""
+    """A daemon that gets no watch starts its servers and applies what is saved all the same, and says that it polls.
+
+    When there are watches again, a reload takes them up.
+    """
     data = site.add("shop", reload_delay="10ms")
     daemon = site.launch(through=[sys.executable, "-c", _WITHOUT_INOTIFY])
     daemon.wait_for_log(event="daemon started")
@@ -49,3 +53,10 @@ def test_without_inotify(site: Site) -> None:
         file.write("work_mem = 7MB\n")
     daemon.wait_for_log(event="reloaded", changes=["work_mem 4MB → 7MB"])
     assert sql(site.cluster("shop"), "show work_mem") == "7MB"
+    raise_limit = "echo 1000 > /proc/sys/user/max_inotify_watches"
+    subprocess.run(
+        ["/usr/bin/env", "nsenter", "--user", f"--target={daemon.pid}", "/bin/sh", "-c", raise_limit], check=True
+    )
+    site.order("Reload", "shop")
+    record = site.status("shop")
+    assert (record["reason"], record["polled"]) == ("", None)

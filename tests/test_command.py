@@ -14,6 +14,12 @@ def test_postgres() -> None:
     ) == ("/pg/bin/postgres", "-D", "/srv/pg", "--config_file=/etc/pg.conf", "--port=5433", "--a.b=x y")
 
 
+def test_a_score_for_the_children_of_a_postmaster() -> None:
+    """The manual's two variables: what a child writes, and where."""
+    adjusted = {"PG_OOM_ADJUST_FILE": "/proc/self/oom_score_adj", "PG_OOM_ADJUST_VALUE": "300"}
+    assert command.oom_environment(300) == adjusted
+
+
 def test_asking_for_a_setting() -> None:
     """A setting is asked for with everything that the server would be started with."""
     assert command.setting_command("/pg/bin/postgres", "/srv/pg", "port", settings={"port": "5433"}) == (

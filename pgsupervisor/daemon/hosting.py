@@ -30,7 +30,7 @@ from pgsupervisor.daemon.survivors import Survivors
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import ClusterLockedError, PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import controldata, datalock, pidfile, preflight
+from pgsupervisor.postgres import command, controldata, datalock, pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
@@ -47,6 +47,7 @@ from pgsupervisor.supervision.life import (
     SpawnFailed,
     Unlocked,
 )
+from pgsupervisor.system import oom
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User, children
@@ -269,10 +270,12 @@ class HostedPostmaster:
         installation, cluster = self._look_up(spec)
         with _open_log(spec.logfile, cluster.run_as) as log:
             offset = os.fstat(log.fileno()).st_size
-            cluster.start(log, spec.server_settings, environment=spec.environment, detach=True)
+            environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
+            cluster.start(log, spec.server_settings, environment=environment, detach=True)
         child = cluster.daemon_process
         if child is None:
             raise _CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
+        oom.lower(child.pid, oom.PROTECTED)
         return Running(spec, installation, cluster, Process(child.pid), child, offset)
 
     def _look_up(self, spec: ClusterSpec) -> tuple[Installation, Cluster]:

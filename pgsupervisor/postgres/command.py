@@ -98,6 +98,15 @@ def psql_command(psql: str, *, host: str, port: int) -> tuple[str, ...]:
     return (psql, *bare, "--host", host, "--port", str(port), "postgres")
 
 
+def oom_environment(score: int) -> dict[str, str]:
+    """Return the environment by which the processes that a postmaster starts get a score of their own.
+
+    `score` is what they write into oom_score_adj (proc_pid_oom_score_adj(5)); they would inherit the postmaster's
+    (PostgreSQL manual, "Linux Memory Overcommit"; fork_process.c).
+    """
+    return {"PG_OOM_ADJUST_FILE": "/proc/self/oom_score_adj", "PG_OOM_ADJUST_VALUE": str(score)}
+
+
 def environment(
     inherited: Mapping[str, str], *, run_as: User | None = None, extra: Mapping[str, str] | None = None
 ) -> dict[str, str]:

@@ -110,12 +110,12 @@ class Site:
         self.daemon_keys: Record = {"socket": self.socket, "log_directory": str(directory / "log")}
         self.clusters: dict[str, Record] = {}
         self.daemons: list[Daemon] = []
-        self._new_data_directory = new_data_directory
+        self.new_data_directory = new_data_directory
 
     def add(self, name: str, installation: Installation | None = None, **keys: object) -> Path:
         """Add a cluster to the inventory, with a data directory of its own, which is returned."""
         used = installation or INSTALLATIONS[0]
-        data_directory = self._new_data_directory(used, self.directory / name)
+        data_directory = self.new_data_directory(used, self.directory / name)
         self.declare(name, data_directory, used, **keys)
         return data_directory
 

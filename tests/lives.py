@@ -44,7 +44,7 @@ ORPHANS = Life(
     reason="waiting for 2 orphaned backends",
 )
 """BACKOFF, while processes of the server that was killed are in the way of the next."""
-LOCKED = replace(BACKOFF, deadline=None, reason="a single-user backend works on it")
+LOCKED = replace(BACKOFF, deadline=None, outside=True, reason="a single-user backend works on it")
 """BACKOFF until somebody else leaves the data directory."""
 
 FATAL = replace(BACKOFF, state=State.FATAL, deadline=None, reason="ended (gave up)")

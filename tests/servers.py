@@ -36,6 +36,13 @@ def sql(cluster: Cluster, statement: str) -> str:
     return finished.stdout.strip()
 
 
+def sql_that_fails(cluster: Cluster, statement: str) -> str:
+    """Run a statement that ends in an error, perhaps with its server, and return what is said of it."""
+    finished = run(psql_arguments(cluster, "-c", statement), environment=command.environment(os.environ))
+    assert finished.returncode != 0, finished.stdout
+    return finished.stderr
+
+
 @contextlib.contextmanager
 def client(cluster: Cluster) -> Iterator[subprocess.Popen[str]]:
     """Have a client connected that stays until the end, or until the server throws it out."""

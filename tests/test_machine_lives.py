@@ -107,12 +107,12 @@ class World(RuleBasedStateMachine):
         self.come_up()
 
     @precondition(lambda self: self.spawning)
-    @rule(hopeless=st.booleans(), jitter=JITTER)
-    def not_spawned(self, jitter: float, *, hopeless: bool) -> None:
+    @rule(hopeless=st.booleans(), outside=st.booleans(), jitter=JITTER)
+    def not_spawned(self, jitter: float, *, hopeless: bool, outside: bool) -> None:
         """A spawn under way fails."""
         self.spawning = False
         self.unread = False  # as far as anybody can tell from what initdb wrote, and took away again
-        self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter))
+        self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter, outside=outside))
 
     @precondition(lambda self: self.spawning)
     @rule()
@@ -144,11 +144,11 @@ class World(RuleBasedStateMachine):
         self.happen(Ready(standby))
 
     @precondition(lambda self: self.process is not None)
-    @rule(clean=st.booleans(), hopeless=st.booleans(), jitter=JITTER)
-    def exited(self, jitter: float, *, clean: bool, hopeless: bool) -> None:
+    @rule(clean=st.booleans(), hopeless=st.booleans(), outside=st.booleans(), jitter=JITTER)
+    def exited(self, jitter: float, *, clean: bool, hopeless: bool, outside: bool) -> None:
         """A server ends, unasked or not."""
         self.process = None
-        self.happen(Exited("ended", clean=clean, hopeless=hopeless, jitter=jitter))
+        self.happen(Exited("ended", clean=clean, hopeless=hopeless, jitter=jitter, outside=outside))
 
     @rule()
     def files_changed(self) -> None:
@@ -275,6 +275,7 @@ class World(RuleBasedStateMachine):
         assert self.life.recovery is None or self.life.state is State.STARTING
         assert not self.life.standby or self.life.state in {State.RUNNING, State.STOPPING}
         assert not self.life.early_exits or self.life.state is not State.RUNNING
+        assert not self.life.outside or self.life.state is State.BACKOFF
 
     @invariant()
     def no_change_is_lost(self) -> None:

@@ -55,6 +55,18 @@ def watching(
     asyncio.run(world())
 
 
+def appears(path: Path) -> None:
+    """Wait until there is a file in a directory that is there already."""
+
+    async def play(watcher: Watcher) -> None:
+        ear = Ear()
+        watcher.watch(str(path.parent), path.name, ear.hear)
+        while path.name not in os.listdir(path.parent):
+            await ear.heard()
+
+    watching(play)
+
+
 async def quiet(watcher: Watcher, directory: Path, *ears: Ear) -> None:
     """Let pass what was on its way, and forget it: a file beside is made, and heard of last."""
     last = Ear()

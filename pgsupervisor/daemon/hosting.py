@@ -25,10 +25,11 @@ from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.locked import Locked
-from pgsupervisor.daemon.running import Running, inspect, jitter, post_mortem, survivors
+from pgsupervisor.daemon.running import Running, inspect, not_started, post_mortem, survivors, unexplained
+from pgsupervisor.daemon.shortage import HinderedError, absence
 from pgsupervisor.daemon.survivors import Survivors
 from pgsupervisor.daemon.verdict import judge
-from pgsupervisor.errors import ClusterLockedError, PgSupervisorError
+from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import command, controldata, datalock, pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
@@ -38,7 +39,6 @@ from pgsupervisor.postgres.orphans import left_behind
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import (
-    Exited,
     FilesChanged,
     Ready,
     Recovering,
@@ -158,14 +158,8 @@ class HostedPostmaster:
             if await asyncio.to_thread(self._prepare, spec):
                 await self._files.tell()
             running = await asyncio.to_thread(self._start, spec)
-        except ClusterLockedError as error:
-            # Since the look a moment ago; the next one will tell what it is.
-            self._post(SpawnFailed(str(error), hopeless=False, jitter=jitter()))
-        except PgSupervisorError as error:
-            # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
-            self._post(SpawnFailed(str(error), hopeless=True, jitter=1.0))
-        except OSError as error:
-            self._post(SpawnFailed(str(error), hopeless=False, jitter=jitter()))
+        except (OSError, PgSupervisorError) as error:
+            self._post(not_started(error))
         else:
             running.in_force = self._files.told.settings
             self._hold(running)
@@ -249,12 +243,15 @@ class HostedPostmaster:
         missing = spec.init and not os.path.lexists(spec.data_directory)
         if missing:
             if spec.data_directory in self._seen:
-                raise _CannotStartError(
+                raise HinderedError(
                     f"{spec.data_directory} was there and is gone: bring it back (is its disk mounted?), or make a new "
                     "cluster there with initdb"
                 )
             cluster.init()
             installation, cluster = self._look_up(spec)
+        absent = absence(spec.data_directory)
+        if absent is not None:
+            raise HinderedError(absent)
         problems = preflight.problems(
             installation,
             spec.data_directory,
@@ -376,7 +373,7 @@ class HostedPostmaster:
         try:
             exited = await asyncio.to_thread(post_mortem, running)
         except (OSError, PgSupervisorError) as error:
-            exited = Exited(f"ended, and {error}", clean=False, hopeless=False, jitter=jitter())
+            exited = unexplained(error)
         left = await asyncio.to_thread(survivors, running)
         self._survivors.hold(left)
         if self._released:
@@ -394,9 +391,7 @@ def _open_log(path: str, owner: User | None) -> BinaryIO:
         return open_for_append(path, owner)
     except OSError as error:
         why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else error.strerror
-        raise _CannotStartError(
-            f"cannot write the log {path}: {why}; mend that, or choose another `logfile`"
-        ) from error
+        raise HinderedError(f"cannot write the log {path}: {why}; mend that, or choose another `logfile`") from error
 
 
 def _kill(server: Process) -> None:

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import re
 
+from pgsupervisor.daemon.shortage import names_shortage
+
 _SEVERE = re.compile(r"\b(?:FATAL|PANIC|ERROR): {1,2}\S.*")
 """A message that a server ends with, behind whatever log_line_prefix puts there (src/backend/utils/error/elog.c)."""
 
@@ -28,14 +30,16 @@ def last_words(log: str) -> str:
 
     That is its last FATAL, PANIC or ERROR, or the file, line and reason of its first mistake in pg_hba.conf. The words
     are translated where lc_messages says so; then, and where a program ended before it could log (a library that is
-    missing), it is the last line that is no mere remark.
+    missing), it is the last line that is no mere remark. Where there are remarks alone, it is the last that names what
+    the machine had none of: a postmaster that cannot fork its startup process says no more (postmaster.c).
     """
     lines = [line.strip() for line in log.splitlines() if line.strip()]
     severe = [found[0] for line in lines if (found := _SEVERE.search(line))]
     if severe:
         return (_NOT_LOADED.match(severe[-1]) and _first_mistake(lines)) or severe[-1]
     plain = [line for line in lines if not _REMARK.search(line)]
-    return plain[-1] if plain else ""
+    lacking = [found[1] for line in lines if (found := _LOG.search(line)) and names_shortage(found[1])]
+    return (plain or lacking or [""])[-1]
 
 
 def _first_mistake(lines: list[str]) -> str:

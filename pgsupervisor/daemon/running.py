@@ -14,8 +14,9 @@ from dataclasses import dataclass, field
 from signal import Signals
 
 from pgsupervisor.daemon.last_words import last_words
+from pgsupervisor.daemon.shortage import HinderedError, names_shortage, refusal
 from pgsupervisor.daemon.verdict import Values
-from pgsupervisor.errors import PgSupervisorError, ProbeError
+from pgsupervisor.errors import ClusterLockedError, PgSupervisorError, ProbeError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import orphans, pidfile, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
@@ -23,7 +24,8 @@ from pgsupervisor.postgres.controldata import Recovery, clean_shutdown
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
-from pgsupervisor.supervision.life import Exited
+from pgsupervisor.postgres.space import full_disks
+from pgsupervisor.supervision.life import Exited, SpawnFailed
 from pgsupervisor.system.logfile import written_since
 from pgsupervisor.system.offspring import reap_orphans
 from pgsupervisor.system.process import Process
@@ -76,6 +78,16 @@ def inspect(running: Running) -> tuple[Inspection, list[str]]:
     return found, tls_problems(running.cluster, running.spec.server_settings) if uses_tls else []
 
 
+def not_started(error: OSError | PgSupervisorError) -> SpawnFailed:
+    """Say why no server was started."""
+    if isinstance(error, OSError):
+        # What the machine refuses this time, it may grant the next.
+        return SpawnFailed(refusal(error), hopeless=False, jitter=jitter(), outside=True)
+    # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
+    outside = isinstance(error, HinderedError | ClusterLockedError) or names_shortage(str(error))
+    return SpawnFailed(str(error), hopeless=not outside, jitter=jitter(), outside=outside)
+
+
 def post_mortem(running: Running) -> Exited:
     """Say how a server ended: by its exit status, what pg_control says, and what it wrote last."""
     status = None if running.child is None else running.child.wait()
@@ -95,7 +107,17 @@ def post_mortem(running: Running) -> Exited:
             settings=spec.server_settings,
         )
     reason = refused or ": ".join(part for part in (_ending(status), words) if part)
-    return Exited(reason, clean=clean, hopeless=refused is not None, jitter=jitter())
+    # Not by its words alone, whose language varies.
+    full = [] if clean or refused else full_disks(spec.data_directory)
+    outside = bool(full) or names_shortage(reason)
+    reason = "; ".join([reason, *full])
+    return Exited(reason, clean=clean, hopeless=refused is not None and not outside, jitter=jitter(), outside=outside)
+
+
+def unexplained(error: OSError | PgSupervisorError) -> Exited:
+    """Say what kept us from seeing how a server ended."""
+    failed = not_started(error)
+    return Exited(f"ended, and {failed.reason}", clean=False, hopeless=False, jitter=jitter(), outside=failed.outside)
 
 
 def survivors(running: Running) -> list[Process]:

@@ -105,7 +105,7 @@ class Life:
     server has had to begin anew because one of its processes crashed, and `crashed` when it last did. `recovery` while
     it replays WAL before it is ready; `standby` if it goes on with that for ever. `orphans` is how many processes of a
     server whose postmaster has ended still keep its shared memory, and `beyond` the life that follows when the last of
-    them is gone.
+    them is gone. `outside` if it is in BACKOFF for a cause that lies outside of it (`Exited`).
     """
 
     state: State = State.STOPPED
@@ -129,6 +129,7 @@ class Life:
     crashed: float = 0.0
     orphans: int = 0
     beyond: Life | None = None
+    outside: bool = False
     reason: str = ""
 
     @property
@@ -187,7 +188,7 @@ class SpawnFailed:
     """No postmaster was started. `hopeless`: nor would trying again help, as the data directory stands.
 
     `orphans`: so many processes of the server before it are in the way, which have to end first.
-    `locked`: somebody else has the data directory, and Unlocked will tell when that is over.
+    `locked`: somebody else has the data directory, and Unlocked will tell when that is over. `outside` as in `Exited`.
     """
 
     reason: str
@@ -195,6 +196,7 @@ class SpawnFailed:
     jitter: float
     orphans: int = 0
     locked: bool = False
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -230,7 +232,9 @@ class Exited:
 
     `clean`: after an orderly shutdown, by the word of pg_control. `hopeless`: its configuration is refused, and it
     would end the same way again. `jitter` is the random factor (0.8 to 1.2) for the wait that may follow, so
-    that servers which fell together do not all come back at the same moment. `orphans` processes of it live on.
+    that servers which fell together do not all come back at the same moment. `outside`: what it died of is no mistake
+    in the cluster, but may pass by itself, such as a disk that is full or a limit of processes. `orphans` processes of
+    it live on.
     """
 
     reason: str
@@ -238,6 +242,7 @@ class Exited:
     hopeless: bool
     jitter: float
     orphans: int = 0
+    outside: bool = False
 
 
 @dataclass(frozen=True, slots=True)

@@ -117,14 +117,14 @@ def _waiting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return _stop_here(life, now, reason="")
         case Spawned(pid):
             return _adopt(life, pid, now)
-        case FilesChanged() if life.early_exits:
-            # It never came up, and what it did not come up with is another configuration now.
+        case FilesChanged() if life.early_exits or life.outside:
+            # It never came up, and what it did not come up with is another configuration now; or its directory is back.
             return _start(life, now)
         case Timeout() if life.deadline is not None:
-            again = replace(life, restarts=life.restarts + 1)
+            again = replace(life, restarts=life.restarts + 1, outside=False)
             return _enter(again, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
         case Unlocked() if life.locked:
-            return _enter(life, State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
+            return _enter(replace(life, outside=False), State.STARTING, now, deadline=now + STILL_STARTING), (Spawn(),)
         case Reload() | SpawnFailed() | Recovering() | Ready() | Reinitialized() | Exited():
             return life, ()
         case Unlocked() | Orphaned() | FilesChanged() | Reloaded() | Timeout():
@@ -216,8 +216,8 @@ def _running(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return replace(life, crashes=life.crashes + 1, crashed=now), ()
         case Exited() if event.orphans:
             return _outlived(policy, life, event, now)
-        case Exited(reason, False, hopeless, jitter):
-            return _fail(policy, life, reason, hopeless=hopeless, jitter=jitter, now=now)
+        case Exited(clean=False):
+            return _fail(policy, life, event, now)
         case Exited():
             return _ended_cleanly(policy, life, event, now)
         case Timeout():
@@ -348,32 +348,35 @@ def _orphans(count: int, told: Rung | None) -> str:
 def _never_ready(policy: Policy, life: Life, event: SpawnFailed | Exited, now: float) -> Step:
     """Wait until the data directory is free, if somebody else has it; else count a failure."""
     if isinstance(event, SpawnFailed) and event.locked:
-        return _enter(replace(_down(life), pid=None), State.BACKOFF, now, reason=event.reason), ()
-    failed = replace(life, early_exits=life.early_exits + 1)
-    return _fail(policy, failed, event.reason, hopeless=event.hopeless, jitter=event.jitter, now=now)
+        locked = replace(_down(life), pid=None, outside=True)
+        return _enter(locked, State.BACKOFF, now, reason=event.reason), ()
+    failed = replace(life, early_exits=life.early_exits + (not event.outside))
+    return _fail(policy, failed, event, now)
 
 
 def _ended_cleanly(policy: Policy, life: Life, event: Exited, now: float) -> Step:
     """Somebody else shut the server down, in order: that is an administrator's wish too, unless it must always run."""
     if policy.restart == "always":
-        return _fail(policy, life, event.reason, hopeless=event.hopeless, jitter=event.jitter, now=now)
+        return _fail(policy, life, event, now)
     return _stop_here(life, now, reason="stopped by someone else")
 
 
-def _fail(policy: Policy, life: Life, reason: str, *, hopeless: bool, jitter: float, now: float) -> Step:
-    """Try again after the next wait, or give up."""
+def _fail(policy: Policy, life: Life, failure: SpawnFailed | Exited, now: float) -> Step:
+    """Try again after the next wait, or give up; what lies outside is no reason to, as it will pass."""
     if life.state is State.STARTING and life.pid is not None and life.reload_due:
         # What it did not come up with is another configuration by now. Without a pid it may just have been initdb that
         # wrote files and took them away again; to try that at once, and then again, would have no end.
         return _start(life, now)
-    down = replace(_down(life), pid=None, failures=life.failures + 1, standby=False, crashes=0, crashed=0.0)
-    gave_up = _why_not_again(policy, down, hopeless=hopeless)
+    failures = life.failures + (not failure.outside)
+    down = replace(_down(life), pid=None, failures=failures, standby=False, crashes=0, crashed=0.0)
+    gave_up = _why_not_again(policy, down, hopeless=failure.hopeless)
     if gave_up is not None:
-        return _enter(down, State.FATAL, now, reason=f"{reason}{gave_up}"), ()
+        return _enter(down, State.FATAL, now, reason=f"{failure.reason}{gave_up}"), ()
     backoff = _next_backoff(policy, down.backoff)
-    wait = backoff * jitter
-    tell = f"{reason}; next try in {wait:.1f} s" if wait else reason
-    return _enter(replace(down, backoff=backoff), State.BACKOFF, now, deadline=now + wait, reason=tell), ()
+    wait = backoff * failure.jitter
+    tell = f"{failure.reason}; next try in {wait:.1f} s" if wait else failure.reason
+    waiting = replace(down, backoff=backoff, outside=failure.outside)
+    return _enter(waiting, State.BACKOFF, now, deadline=now + wait, reason=tell), ()
 
 
 def _why_not_again(policy: Policy, life: Life, *, hopeless: bool) -> str | None:

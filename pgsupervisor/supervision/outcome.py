@@ -39,8 +39,8 @@ def outcome(name: str, order: Order, life: Life) -> Outcome | None:
 def _of_up(name: str, life: Life) -> Outcome | None:
     if life.state is State.RUNNING:
         return Outcome(name, ok=True, state=life.state, message=life.reason)
-    if life.state is State.FATAL or life.locked:
-        # It starts once the data directory is free, but when that is nobody can say.
+    if life.state is State.FATAL or (life.state is State.BACKOFF and life.outside):
+        # It starts by itself when what lies outside has passed, but when that is nobody can say.
         return Outcome(name, ok=False, state=life.state, message=life.reason)
     if not life.want_up:
         why = life.reason if life.state is State.STOPPED else ""

@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from daemons import Site, ends, held, installation_number
+from daemons import Site, ends, held
 from machine import SERVER_USER
 from servers import sql
 
@@ -123,24 +123,11 @@ def _another_version(data_directory: Path) -> None:
     (data_directory / "PG_VERSION").write_text("9.6\n")
 
 
-def _missing(data_directory: Path) -> None:
-    data_directory.rename(data_directory.with_name("elsewhere"))
-
-
-def _empty(data_directory: Path) -> None:
-    _missing(data_directory)
-    data_directory.mkdir(0o700)
-    if SERVER_USER is not None:
-        os.chown(data_directory, SERVER_USER.uid, SERVER_USER.gid)
-
-
 @pytest.mark.parametrize(
     ("damage", "says"),
     [
         (_wrong_mode, "has the mode 0755"),
         (_another_version, "belongs to PostgreSQL 9.6"),
-        (_missing, "does not exist"),
-        (_empty, "it has no PG_VERSION"),
     ],
 )
 def test_what_is_wrong_with_a_directory(site: Site, damage: Callable[[Path], None], says: str) -> None:
@@ -213,21 +200,3 @@ def test_init_does_not_replace_what_was_lost(site: Site) -> None:
     assert site.pgsupctl("start", "shop").returncode == 1
     assert "was there and is gone" in str(site.status("shop")["reason"])
     assert not data_directory.exists()
-
-
-def test_a_log_that_cannot_be_written(site: Site) -> None:
-    """A log file that cannot be written is told in words, at once."""
-    site.add("shop", logfile=str(site.directory / "missing" / "shop.log"))
-    site.start()
-    record = site.wait_for_state("shop", "FATAL")
-    why = f"cannot write the log {site.directory}/missing/shop.log: No such file or directory"
-    assert record["reason"] == f"{why}; mend that, or choose another `logfile`"
-    assert record["restarts"] == 0
-
-
-def test_without_init_nothing_is_made(site: Site) -> None:
-    """Where init was not asked for, a directory that is missing stays missing: its disk may only be late."""
-    site.declare("late", site.directory / "late", installation_number(0))
-    site.start()
-    record = site.wait_for_state("late", "FATAL")
-    assert ("does not exist" in str(record["reason"]), (site.directory / "late").exists()) == (True, False)

@@ -29,7 +29,8 @@ RULES: dict[str, set[str]] = {
     "supervision": {"supervision", "inventory.spec", "errors"},
     "supervision.configuration": set(),
     "supervision.life": {"supervision.configuration"},
-    "supervision.machine": {"supervision.life"},
+    "supervision.machine": {"supervision.life", "supervision.transitions"},
+    "supervision.transitions": {"supervision.life"},
     "supervision.outcome": {"supervision.configuration", "supervision.life"},
     "supervision.plan": {"inventory.spec"},
     "supervision.gate": set(),
@@ -57,7 +58,7 @@ OTHERS: dict[str, set[str]] = {
 }
 """What each part may import besides the standard library."""
 
-PURE = [f"supervision.{name}" for name in ("configuration", "life", "machine", "outcome", "plan")]
+PURE = [f"supervision.{name}" for name in ("configuration", "life", "machine", "outcome", "plan", "transitions")]
 """Modules that know no clock, file, process, task or logger."""
 
 PURE_MAY = {"__future__", "collections", "dataclasses", "enum", "signal", "typing"}

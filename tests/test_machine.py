@@ -48,7 +48,8 @@ from pgsupervisor.supervision.life import (
     Timeout,
     Unlocked,
 )
-from pgsupervisor.supervision.machine import Step, step
+from pgsupervisor.supervision.machine import step
+from pgsupervisor.supervision.transitions import Step
 
 POLICY = FakePolicy()
 ALWAYS = FakePolicy(restart="always")

@@ -47,7 +47,8 @@ from pgsupervisor.supervision.life import (
     Stop,
     Timeout,
 )
-from pgsupervisor.supervision.machine import Step, step
+from pgsupervisor.supervision.machine import step
+from pgsupervisor.supervision.transitions import Step
 
 POLICY = FakePolicy()
 START, STOP, RESTART, KILL, TIMEOUT, CHANGED = Start(), Stop(), Restart(), Kill(), Timeout(), FilesChanged()

@@ -34,7 +34,8 @@ from pgsupervisor.supervision.life import (
     TellToReload,
     Timeout,
 )
-from pgsupervisor.supervision.machine import IMMEDIATE_TIMEOUT, STILL_STARTING, Step, step
+from pgsupervisor.supervision.machine import step
+from pgsupervisor.supervision.transitions import IMMEDIATE_TIMEOUT, STILL_STARTING, Step
 
 POLICY = FakePolicy()
 ALWAYS = FakePolicy(restart="always")

@@ -7,7 +7,8 @@ from dataclasses import replace
 from fakes import FakePolicy
 
 from pgsupervisor.supervision.life import Event, Life, Ready, Recovering, Recovery, State, Timeout
-from pgsupervisor.supervision.machine import STILL_STARTING, Step, step, still_starting
+from pgsupervisor.supervision.machine import step
+from pgsupervisor.supervision.transitions import STILL_STARTING, Step, still_starting
 
 BEGUN = Life(State.STARTING, want_up=True, pid=42, since=100.0, deadline=110.0, failures=2, restarts=7)
 """Waited for its turn until 105, and recovers from then on."""

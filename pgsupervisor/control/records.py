@@ -8,10 +8,10 @@ from typing import NotRequired, TypedDict
 from pgsupervisor.supervision import configuration
 from pgsupervisor.supervision.configuration import Report, Setting
 from pgsupervisor.supervision.life import Life, State
-from pgsupervisor.supervision.machine import still_starting
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.plan import LATER_KEYS, Change
 from pgsupervisor.supervision.supervisor import Kept, Updated
+from pgsupervisor.supervision.transitions import still_starting
 
 
 class SettingChangeRecord(TypedDict):

@@ -13,29 +13,25 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import os
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from signal import Signals
-from typing import BinaryIO
 
+from pgsupervisor.daemon import starting
 from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.locked import Locked
 from pgsupervisor.daemon.running import Running, inspect, not_started, post_mortem, survivors, unexplained
-from pgsupervisor.daemon.shortage import HinderedError, absence
 from pgsupervisor.daemon.survivors import Survivors
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import command, controldata, datalock, pidfile, preflight
-from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres import controldata, pidfile
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.postgres.orphans import left_behind
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import (
@@ -47,15 +43,9 @@ from pgsupervisor.supervision.life import (
     SpawnFailed,
     Unlocked,
 )
-from pgsupervisor.system import oom
 from pgsupervisor.system.follow import Followed
-from pgsupervisor.system.logfile import open_for_append
-from pgsupervisor.system.process import Process, User, children
+from pgsupervisor.system.process import Process, children
 from pgsupervisor.system.watch import Watcher
-
-
-class _CannotStartError(PgSupervisorError):
-    """A server that would not start, as things stand: trying again would not help."""
 
 
 class HostedPostmaster:
@@ -114,7 +104,7 @@ class HostedPostmaster:
 
     async def _look_for_one(self) -> None:
         try:
-            running = await asyncio.to_thread(self._adopt, self._spec)
+            running = await asyncio.to_thread(lambda: starting.adopt(self._installation(self._spec), self._spec))
         except (OSError, PgSupervisorError):
             return
         if running is None:
@@ -139,7 +129,7 @@ class HostedPostmaster:
 
     async def _spawn(self, spec: ClusterSpec) -> None:
         try:
-            found, left = await asyncio.to_thread(self._look_around, spec)
+            found, left = await asyncio.to_thread(lambda: starting.look_around(self._installation(spec), spec))
             if isinstance(found, Obstacle):
                 self._locked.wait(found)
                 reason = f"{found.why}; the server is started then"
@@ -155,9 +145,9 @@ class HostedPostmaster:
             if found is not None:
                 self._hold_adopted(found)
                 return
-            if await asyncio.to_thread(self._prepare, spec):
+            if await asyncio.to_thread(lambda: starting.prepare(self._installation(spec), spec, self._seen)):
                 await self._files.tell()
-            running = await asyncio.to_thread(self._start, spec)
+            running = await asyncio.to_thread(lambda: starting.start(self._installation(spec), spec))
         except (OSError, PgSupervisorError) as error:
             self._post(not_started(error))
         else:
@@ -215,70 +205,11 @@ class HostedPostmaster:
         if running is not None:
             self._let_go(running)
 
-    # What blocks, in a thread.
-
-    def _adopt(self, spec: ClusterSpec) -> Running | None:
-        installation, cluster = self._look_up(spec)
-        process = cluster.postmaster()
-        if process is None:
-            return None
-        if pidfile.of_pg_upgrade(process):
-            process.close()
-            raise _CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
-        return Running(spec, installation, cluster, process, None, _size(spec.logfile))
-
-    def _look_around(self, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
-        """Find the server that runs, or who has the data directory, or else what a killed server has left behind."""
-        # Its shared memory has to be known before it is found that none runs: what is written later is another's.
-        leftover = pidfile.read(spec.data_directory)
-        # Before any orphans: a server in another container may look like some.
-        found = self._adopt(spec) or datalock.obstacle(spec.data_directory)
-        if found is not None or leftover is None or leftover.pid < 0:
-            return found, []
-        return None, left_behind(spec.data_directory, leftover.shared_memory)
-
-    def _prepare(self, spec: ClusterSpec) -> bool:
-        """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting."""
-        installation, cluster = self._look_up(spec)
-        missing = spec.init and not os.path.lexists(spec.data_directory)
-        if missing:
-            if spec.data_directory in self._seen:
-                raise HinderedError(
-                    f"{spec.data_directory} was there and is gone: bring it back (is its disk mounted?), or make a new "
-                    "cluster there with initdb"
-                )
-            cluster.init()
-            installation, cluster = self._look_up(spec)
-        absent = absence(spec.data_directory)
-        if absent is not None:
-            raise HinderedError(absent)
-        problems = preflight.problems(
-            installation,
-            spec.data_directory,
-            run_as=cluster.run_as,
-            config_file=spec.config_file,
-            settings=spec.server_settings,
-        )
-        if problems:
-            raise _CannotStartError("; ".join(problems))
-        return missing
-
-    def _start(self, spec: ClusterSpec) -> Running:
-        installation, cluster = self._look_up(spec)
-        with _open_log(spec.logfile, cluster.run_as) as log:
-            offset = os.fstat(log.fileno()).st_size
-            environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
-            cluster.start(log, spec.server_settings, environment=environment, detach=True)
-        child = cluster.daemon_process
-        if child is None:
-            raise _CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
-        oom.lower(child.pid, oom.PROTECTED)
-        return Running(spec, installation, cluster, Process(child.pid), child, offset)
-
-    def _look_up(self, spec: ClusterSpec) -> tuple[Installation, Cluster]:
+    def _installation(self, spec: ClusterSpec) -> Installation:
+        """Look up the installation, in a thread."""
         installation = self._installations.of(spec.installation)
         self.version = installation.version.split()[1]
-        return installation, Cluster(installation, spec.data_directory, user=spec.user, config_file=spec.config_file)
+        return installation
 
     # What happens, in the loop.
 
@@ -386,14 +317,6 @@ class HostedPostmaster:
         running.process.close()
 
 
-def _open_log(path: str, owner: User | None) -> BinaryIO:
-    try:
-        return open_for_append(path, owner)
-    except OSError as error:
-        why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else error.strerror
-        raise HinderedError(f"cannot write the log {path}: {why}; mend that, or choose another `logfile`") from error
-
-
 def _kill(server: Process) -> None:
     """Kill a server with all its processes: one that lived on would keep the next server from starting."""
     family = [server, *children(server)]
@@ -401,10 +324,3 @@ def _kill(server: Process) -> None:
         process.signal(Signals.SIGKILL)
     for child in family[1:]:
         child.close()
-
-
-def _size(path: str) -> int:
-    try:
-        return os.stat(path).st_size
-    except OSError:
-        return 0

@@ -1,0 +1,114 @@
+"""What is done to have a server: look who is there, make the data directory ready, start the program.
+
+All functions here block, and run in threads. What they find wrong they raise, in words that say what to do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+from collections.abc import Container
+from typing import BinaryIO
+
+from pgsupervisor.daemon.running import Running
+from pgsupervisor.daemon.shortage import HinderedError, absence
+from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.inventory.spec import ClusterSpec
+from pgsupervisor.postgres import command, datalock, pidfile, preflight
+from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres.datalock import Obstacle
+from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.postgres.orphans import left_behind
+from pgsupervisor.system import oom
+from pgsupervisor.system.logfile import open_for_append
+from pgsupervisor.system.process import Process, User
+
+
+class CannotStartError(PgSupervisorError):
+    """A server that would not start, as things stand: trying again would not help."""
+
+
+def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
+    """Hold the server that runs already; None if there is none."""
+    cluster = _cluster(installation, spec)
+    process = cluster.postmaster()
+    if process is None:
+        return None
+    if pidfile.of_pg_upgrade(process):
+        process.close()
+        raise CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
+    return Running(spec, installation, cluster, process, None, _size(spec.logfile))
+
+
+def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
+    """Find the server that runs, or who has the data directory, or else what a killed server has left behind."""
+    # Its shared memory has to be known before it is found that none runs: what is written later is another's.
+    leftover = pidfile.read(spec.data_directory)
+    # Before any orphans: a server in another container may look like some.
+    found = adopt(installation, spec) or datalock.obstacle(spec.data_directory)
+    if found is not None or leftover is None or leftover.pid < 0:
+        return found, []
+    return None, left_behind(spec.data_directory, leftover.shared_memory)
+
+
+def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]) -> bool:
+    """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting.
+
+    A data directory that was `seen` before is not made again when it is gone.
+    """
+    cluster = _cluster(installation, spec)
+    missing = spec.init and not os.path.lexists(spec.data_directory)
+    if missing:
+        if spec.data_directory in seen:
+            raise HinderedError(
+                f"{spec.data_directory} was there and is gone: bring it back (is its disk mounted?), or make a new "
+                "cluster there with initdb"
+            )
+        cluster.init()
+        cluster = _cluster(installation, spec)
+    absent = absence(spec.data_directory)
+    if absent is not None:
+        raise HinderedError(absent)
+    problems = preflight.problems(
+        installation,
+        spec.data_directory,
+        run_as=cluster.run_as,
+        config_file=spec.config_file,
+        settings=spec.server_settings,
+    )
+    if problems:
+        raise CannotStartError("; ".join(problems))
+    return missing
+
+
+def start(installation: Installation, spec: ClusterSpec) -> Running:
+    """Start the server, and hold it."""
+    cluster = _cluster(installation, spec)
+    with _open_log(spec.logfile, cluster.run_as) as log:
+        offset = os.fstat(log.fileno()).st_size
+        environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
+        cluster.start(log, spec.server_settings, environment=environment, detach=True)
+    child = cluster.daemon_process
+    if child is None:
+        raise CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
+    oom.lower(child.pid, oom.PROTECTED)
+    return Running(spec, installation, cluster, Process(child.pid), child, offset)
+
+
+def _cluster(installation: Installation, spec: ClusterSpec) -> Cluster:
+    return Cluster(installation, spec.data_directory, user=spec.user, config_file=spec.config_file)
+
+
+def _open_log(path: str, owner: User | None) -> BinaryIO:
+    try:
+        return open_for_append(path, owner)
+    except OSError as error:
+        why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else error.strerror
+        raise HinderedError(f"cannot write the log {path}: {why}; mend that, or choose another `logfile`") from error
+
+
+def _size(path: str) -> int:
+    try:
+        return os.stat(path).st_size
+    except OSError:
+        return 0

@@ -12,7 +12,7 @@ from daemons import Site
 from machine import SERVER_USER
 from servers import sleeper, write_pid_file
 
-from pgsupervisor.postgres import Cluster, Installation
+from pgsupervisor.postgres import Cluster
 from pgsupervisor.system.process import run
 
 LINES = ("/elsewhere", 1, 5432, "", "", "1 1", "ready")
@@ -89,10 +89,10 @@ def test_half_a_file(cluster: Cluster) -> None:
         assert cluster.ready_for_connections()
 
 
-def test_a_daemon_and_the_number_of_another_server(site: Site, installation: Installation) -> None:
+def test_a_daemon_and_the_number_of_another_server(site: Site) -> None:
     """A server whose number is another's by now is started again, and the other one is left alone."""
-    site.add("blog", installation)
-    shop = site.add("shop", installation, autostart=False)
+    site.add("blog")
+    shop = site.add("shop", autostart=False)
     site.start()
     site.order("Start", "blog")
     write_pid_file(shop, site.pid("blog"), *LINES, run_as=SERVER_USER)
@@ -102,9 +102,9 @@ def test_a_daemon_and_the_number_of_another_server(site: Site, installation: Ins
     assert [site.status(name)["restarts"] for name in ("blog", "shop")] == [0, 0]
 
 
-def test_what_names_no_process(site: Site, installation: Installation) -> None:
+def test_what_names_no_process(site: Site) -> None:
     """Over such a file PostgreSQL starts nothing: it is said what to do, and once that is done, the server starts."""
-    files = {name: write_pid_file(site.add(name, installation), run_as=SERVER_USER) for name in ("empty", "zeros")}
+    files = {name: write_pid_file(site.add(name), run_as=SERVER_USER) for name in ("empty", "zeros")}
     files["zeros"].write_text("\0" * 4096)
     daemon = site.start()
     refused = site.pgsupctl("start", "all")

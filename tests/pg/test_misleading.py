@@ -8,42 +8,36 @@ import signal
 import socket
 import struct
 
-import pytest
 from daemons import Site, ends, held
 from machine import SERVER_USER
 from servers import client
 
-from pgsupervisor.postgres import Installation
+from pgsupervisor.postgres import Cluster, Installation
 from pgsupervisor.postgres.controldata import controldata
 from pgsupervisor.system.process import children
 
-AFTERWARDS = {
-    signal.SIGINT: ("shut down", "STOPPED", "stopped by someone else"),
-    signal.SIGQUIT: ("in production", "FATAL", "exited with status 0 (restart = never)"),
-}
-"""What pg_control says after a fast and after an immediate shutdown, what state that is to us, and why."""
 
-
-@pytest.mark.parametrize("number", AFTERWARDS)
-def test_exit_status_0(site: Site, installation: Installation, number: signal.Signals) -> None:
+def test_exit_status_0(site: Site, installation: Installation) -> None:
     """Both kinds of shutdown exit with 0 and remove postmaster.pid; what tells them apart is pg_control."""
-    data_directory = site.add("shop", installation, restart="never")
+    directories = {name: site.add(name, installation, restart="never") for name in ("fast", "immediate")}
     site.run()
-    with held(site.pid("shop")) as postmaster:
-        postmaster.signal(number)
-        assert ends(postmaster)
-    record = site.wait_for("shop", lambda each: each["state"] in {"STOPPED", "FATAL"})
-    control = controldata(installation, str(data_directory), SERVER_USER)["Database cluster state"]
-    assert (control, record["state"], record["reason"]) == AFTERWARDS[number]
-    assert not (data_directory / "postmaster.pid").exists()
+    for name, number in (("fast", signal.SIGINT), ("immediate", signal.SIGQUIT)):
+        with held(site.pid(name)) as postmaster:
+            postmaster.signal(number)
+            assert ends(postmaster)
+    assert site.wait_for_state("fast", "STOPPED")["reason"] == "stopped by someone else"
+    assert site.wait_for_state("immediate", "FATAL")["reason"] == "exited with status 0 (restart = never)"
+    found = [controldata(installation, str(path), SERVER_USER) for path in directories.values()]
+    assert [each["Database cluster state"] for each in found] == ["shut down", "in production"]
+    assert [path.joinpath("postmaster.pid").exists() for path in directories.values()] == [False, False]
 
 
-def test_its_process_group(site: Site, installation: Installation) -> None:
+def test_its_process_group(cluster: Cluster) -> None:
     """None of a server's processes is in its group, nor in another's: whoever signals a group does not reach them."""
-    site.add("shop", installation)
-    site.run()
-    with client(site.cluster("shop")), held(site.pid("shop")) as postmaster, contextlib.ExitStack() as family:
-        pids = [family.enter_context(process).pid for process in children(postmaster)]
+    with cluster, client(cluster), contextlib.ExitStack() as family:
+        server = cluster.postmaster()
+        assert server is not None
+        pids = [family.enter_context(process).pid for process in children(family.enter_context(server))]
         assert ([os.getpgid(pid) for pid in pids], len(pids) > 0) == (pids, True)
 
 

@@ -62,9 +62,9 @@ def test_a_cluster_that_is_to_run(site: Site, installation: Installation) -> Non
     assert sql(site.cluster("shop"), "select count(*) from mine") == "0"
 
 
-def test_one_that_is_killed(site: Site, installation: Installation) -> None:
+def test_one_that_is_killed(site: Site) -> None:
     """A single-user backend that is killed leaves its file: its end is noticed all the same, and the server starts."""
-    site.add("shop", installation, autostart=False)
+    site.add("shop", autostart=False)
     site.start()
     with single_user(site) as backend:
         assert site.pgsupctl("start", "shop").returncode == 1

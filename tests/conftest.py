@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import secrets
 import shutil
 import signal
 from collections.abc import Iterator
@@ -14,6 +15,13 @@ from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, make_d
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.process import User, run
+
+
+def pytest_addoption(parser: pytest.Parser) -> None:
+    """Say how long the test in `tests/chaos` goes on, and with which seed."""
+    chaos = parser.getgroup("chaos")
+    chaos.addoption("--chaos-seconds", type=float, default=60.0, help="how long the chaos lasts (default: 60)")
+    chaos.addoption("--chaos-seed", type=int, default=secrets.randbelow(10**6), help="what makes it (default: random)")
 
 
 def pytest_configure() -> None:

@@ -245,12 +245,7 @@ class Site:
                 daemon.wait()
             daemon.process.kill()
             daemon.wait()
-        # A server that is shut down, not killed, gives its shared memory back.
-        for number in (signal.SIGINT, signal.SIGKILL):
-            for process in _at_work_in(self.directory):
-                with process:
-                    process.signal(number)
-                    process.wait(LIMIT / 4)
+        end_all_in(self.directory)
         remove_directory(self.directory)
 
 
@@ -282,6 +277,15 @@ def held(pid: int) -> Iterator[Process]:
 def ends(process: Process) -> bool:
     """Wait until a process that we hold has ended."""
     return process.wait(LIMIT)
+
+
+def end_all_in(directory: Path) -> None:
+    """End every process that works in a directory; a server that is shut down, not killed, gives its memory back."""
+    for number in (signal.SIGINT, signal.SIGKILL):
+        for process in _at_work_in(directory):
+            with process:
+                process.signal(number)
+                process.wait(LIMIT / 4)
 
 
 def _at_work_in(directory: Path) -> list[Process]:

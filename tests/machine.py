@@ -49,13 +49,18 @@ def make_directory() -> Path:
 
 
 def remove_directory(path: Path) -> None:
-    """Remove a directory in which no server works any more, and the shared memory of those that were killed there.
+    """Remove a directory in which no server works any more, and the shared memory of those that were killed there."""
+    give_back_memory(path)
+    shutil.rmtree(path)
 
-    A server's next start would give that memory back, but there is no next start.
+
+def give_back_memory(path: Path) -> None:
+    """Give back the shared memory of servers that were killed in a directory.
+
+    A server's next start would do that, but there is no next start.
     """
     for file in path.glob("*/postmaster.pid"):
         written = pidfile.read(str(file.parent))
         if written is not None and written.shared_memory is not None:
             # It fails where another server has cleared up already.
             run(["ipcrm", "-m", str(written.shared_memory[1])], environment=os.environ)
-    shutil.rmtree(path)

@@ -14,6 +14,7 @@ from pathlib import Path
 from types import TracebackType
 from typing import Self, assert_never
 
+from chaos.disk import Disk
 from chaos.plan import (
     INCLUDED,
     RULES,
@@ -28,7 +29,7 @@ from chaos.plan import (
     Save,
     Strike,
 )
-from chaos.stage import SmallDisk, psql
+from chaos.stage import psql
 from daemons import Site
 from servers import owned
 
@@ -44,7 +45,7 @@ _BUSY = "do $$ begin raise notice 'busy'; loop end loop; end $$"
 class Hand:
     """Does to a site what is planned. What it has left behind is gone when it is left."""
 
-    def __init__(self, site: Site, disk: SmallDisk) -> None:
+    def __init__(self, site: Site, disk: Disk) -> None:
         self._site = site
         self._disk = disk
         self._directories = {name: Path(str(keys["data_directory"])) for name, keys in site.clusters.items()}

@@ -12,6 +12,7 @@ from pgsupervisor.supervision.life import (
     Kill,
     Order,
     Restart,
+    Spawned,
     SpawnFailed,
     Start,
     State,
@@ -83,6 +84,27 @@ def test_a_late_spawned_is_stopped() -> None:
         assert await world.until(State.STOPPED) == pytest.approx(5.0, abs=0.01)
 
     assert kept(play).postmaster.calls == ["find", "spawn", "SIGINT", "SIGINT", "release"]
+
+
+@pytest.mark.parametrize(("order", "state"), [(Stop(), State.STOPPED), (Restart(), State.RUNNING)])
+def test_somebody_else_starts_what_is_called_off(order: Order, state: State) -> None:
+    """A server that somebody else started while ours waited for its turn is stopped, and not taken for none."""
+
+    async def play(world: World) -> None:
+        world.postmaster.obeys = frozenset()
+        await world.gate.enter(0)
+        world.keeper.post(Start())
+        await settle()
+        world.keeper.post(order)
+        world.keeper.post(Spawned(7))
+        await settle()
+        assert (world.keeper.life.state, world.keeper.life.pid) == (State.STOPPING, 7)
+        world.gate.leave()
+        world.postmaster.end(clean=True)
+        await settle()
+        assert world.keeper.life.state is state
+
+    assert kept(play).postmaster.calls[:2] == ["find", "SIGINT"]
 
 
 @pytest.mark.parametrize("shut", [False, True])

@@ -29,6 +29,7 @@ UP: dict[str, tuple[bool, str] | None] = {
     "RUNNING, reload due": (True, ""),
     "STOPPING, down": (False, LATER_DOWN),
     "STOPPING, again": None,
+    "STOPPING, no pid": (False, LATER_DOWN),
 }
 DOWN: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (True, "stopped by someone else"),
@@ -43,6 +44,7 @@ DOWN: dict[str, tuple[bool, str] | None] = {
     "RUNNING, reload due": (False, LATER_UP),
     "STOPPING, down": None,
     "STOPPING, again": (False, LATER_UP),
+    "STOPPING, no pid": None,
 }
 RELOADED: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (False, NOTHING),
@@ -57,6 +59,7 @@ RELOADED: dict[str, tuple[bool, str] | None] = {
     "RUNNING, reload due": None,
     "STOPPING, down": (False, NOTHING),
     "STOPPING, again": (False, NOTHING),
+    "STOPPING, no pid": (False, NOTHING),
 }
 
 

@@ -155,7 +155,7 @@ ORPHAN_TABLE: dict[str, dict[Event, Step]] = {
         START: (replace(STOPPING_ORPHANS, want_up=True), ()),
         RESTART: (replace(STOPPING_ORPHANS, want_up=True), ()),
         KILL: (_ends_orphans(STOPPING_ORPHANS, 2, Rung.KILL, since=50.0), KILLED),
-        SPAWNED: (replace(STOPPING_ORPHANS, pid=43), (Signal(Signals.SIGQUIT),)),
+        SPAWNED: (replace(STOPPING_ORPHANS, pid=43, orphans=0), (Signal(Signals.SIGQUIT),)),
         LEFT_TWO: (_ends_orphans(STOPPING_ORPHANS, 2, Rung.IMMEDIATE, since=50.0), QUIT),
         IN_THE_WAY: (_ends_orphans(STOPPING_ORPHANS, 2, Rung.IMMEDIATE, since=50.0), QUIT),
         EXITED: (DOWN, ()),

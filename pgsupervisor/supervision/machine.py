@@ -234,8 +234,8 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case Reload() | Recovering() | Ready() | Reinitialized() | FilesChanged() | Reloaded() | Unlocked():
             return life, ()
         case Spawned(pid):
-            # The stop was ordered before there was anybody to receive it.
-            return replace(life, pid=pid), () if life.rung is None else (Signal(life.rung.signal),)
+            # The stop was ordered before there was anybody to receive it. Where a server runs, no orphans live.
+            return replace(life, pid=pid, orphans=0), () if life.rung is None else (Signal(life.rung.signal),)
         case SpawnFailed() if life.pid is not None:
             # The start was called off; what came up before that was told is a server that somebody else started.
             return life, ()
@@ -246,10 +246,8 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
             return life, ()
         case Orphaned(count) if count:
             return replace(life, orphans=count, reason=orphans_left(count, life.rung)), ()
-        case SpawnFailed() | Exited() | Orphaned() if life.want_up:
-            return start(life, now)
         case SpawnFailed() | Exited() | Orphaned():
-            return stop_here(life, now, reason="")
+            return start(life, now) if life.want_up else stop_here(life, now, reason="")
         case Timeout() if life.rung is None or life.rung is Rung.KILL:
             reason = "does not end even after SIGKILL; a process that waits for a broken disk does that"
             return replace(life, deadline=None, reason=reason), ()

@@ -19,6 +19,7 @@ from pgsupervisor.supervision.life import (
     FilesChanged,
     Kill,
     Life,
+    Orphaned,
     Ready,
     Recovering,
     RecoveryKind,
@@ -27,6 +28,7 @@ from pgsupervisor.supervision.life import (
     Restart,
     Rung,
     Signal,
+    SignalOrphans,
     Spawn,
     Spawned,
     SpawnFailed,
@@ -47,6 +49,7 @@ ORDERS = st.one_of(
     st.builds(Stop, MODES, st.none() | st.sampled_from([0.0, 4.0])),
     st.builds(Restart, MODES),
 )
+ORPHANS = st.sampled_from([0, 0, 1, 2])
 JITTER = st.sampled_from([0.5, 1.0, 1.5])
 LATER = 4096.0
 """A power of two, so that adding it to small times loses nothing."""
@@ -58,6 +61,7 @@ def _later(life: Life) -> Life:
         since=life.since + LATER,
         deadline=None if life.deadline is None else life.deadline + LATER,
         recovery=life.recovery and replace(life.recovery, since=life.recovery.since + LATER),
+        beyond=None if life.beyond is None else _later(life.beyond),
     )
 
 
@@ -65,8 +69,9 @@ class World(RuleBasedStateMachine):
     """A cluster and its postmaster: facts come only of what was spawned, what runs and what was told to reload.
 
     `reloads` has the pid of each server that was told to reload and has not been asked yet what it made of its files,
-    alive or not. `unread` is whether the files changed since the server that is up, or comes up, was told to read them.
-    `locked` is whether a start waits for somebody else to leave the data directory.
+    alive or not. `orphans` is how many processes outlived a server, as far as is told, and `put_off` whether this life
+    is what followed when they were gone. `unread` is whether the files changed since the server that is up, or
+    comes up, was told to read them. `locked` is whether a start waits for somebody else to leave the data directory.
     """
 
     def __init__(self) -> None:
@@ -77,6 +82,8 @@ class World(RuleBasedStateMachine):
         self.process: int | None = None
         self.pids = count(1)
         self.reloads: list[int] = []
+        self.orphans = 0
+        self.put_off = False
         self.unread = False
         self.policy = FakePolicy()
         self.hardest: Rung | None = None
@@ -107,12 +114,13 @@ class World(RuleBasedStateMachine):
         self.come_up()
 
     @precondition(lambda self: self.spawning)
-    @rule(hopeless=st.booleans(), outside=st.booleans(), jitter=JITTER)
-    def not_spawned(self, jitter: float, *, hopeless: bool, outside: bool) -> None:
-        """A spawn under way fails."""
+    @rule(hopeless=st.booleans(), outside=st.booleans(), jitter=JITTER, orphans=ORPHANS)
+    def not_spawned(self, jitter: float, orphans: int, *, hopeless: bool, outside: bool) -> None:
+        """A spawn under way fails, perhaps as there is somebody in the way."""
         self.spawning = False
         self.unread = False  # as far as anybody can tell from what initdb wrote, and took away again
-        self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter, outside=outside))
+        self.orphans = orphans
+        self.happen(SpawnFailed("no", hopeless=hopeless, jitter=jitter, orphans=orphans, outside=outside))
 
     @precondition(lambda self: self.spawning)
     @rule()
@@ -137,6 +145,20 @@ class World(RuleBasedStateMachine):
         """A server begins to replay WAL."""
         self.happen(Recovering(kind))
 
+    @precondition(lambda self: self.process is None and not self.spawning)
+    @rule()
+    def started_by_hand(self) -> None:
+        """Somebody else starts a server, maybe before it is told that the last orphan has ended."""
+        self.unread = False
+        self.come_up()
+
+    @precondition(lambda self: self.orphans)
+    @rule(data=st.data())
+    def orphan_ended(self, data: st.DataObject) -> None:
+        """Of the processes that outlived a server, some end."""
+        self.orphans = data.draw(st.integers(0, self.orphans - 1))
+        self.happen(Orphaned(self.orphans))
+
     @precondition(lambda self: self.process is not None)
     @rule(standby=st.booleans())
     def ready(self, *, standby: bool) -> None:
@@ -144,11 +166,13 @@ class World(RuleBasedStateMachine):
         self.happen(Ready(standby))
 
     @precondition(lambda self: self.process is not None)
-    @rule(clean=st.booleans(), hopeless=st.booleans(), outside=st.booleans(), jitter=JITTER)
-    def exited(self, jitter: float, *, clean: bool, hopeless: bool, outside: bool) -> None:
-        """A server ends, unasked or not."""
+    @rule(clean=st.booleans(), hopeless=st.booleans(), outside=st.booleans(), jitter=JITTER, orphans=ORPHANS)
+    def exited(self, jitter: float, orphans: int, *, clean: bool, hopeless: bool, outside: bool) -> None:
+        """A server ends, unasked or not, and may leave processes behind."""
         self.process = None
-        self.happen(Exited("ended", clean=clean, hopeless=hopeless, jitter=jitter, outside=outside))
+        self.orphans = 0 if clean else orphans
+        told = Exited("ended", clean=clean, hopeless=hopeless, jitter=jitter, orphans=self.orphans, outside=outside)
+        self.happen(told)
 
     @rule()
     def files_changed(self) -> None:
@@ -201,16 +225,22 @@ class World(RuleBasedStateMachine):
                     assert self.life.state is State.STARTING, "whoever is ready is asked what came of it"
                 case Signal():
                     assert self.process is not None or self.spawning, "a signal has somebody to reach"
+                case SignalOrphans():
+                    assert self.process is None
+                    assert self.orphans, "a signal has somebody to reach"
                 case TellToReload():
                     self.tell_to_reload()
+        if self.life != before:
+            self.put_off = self.life == before.beyond
         if self.life.state is not before.state:
-            assert self.life.since == self.now
+            assert self.life.since == self.now or self.put_off
         self.stop_goes_only_harder(before)
 
     def spawn(self, before: Life) -> None:
         """There are never two servers, and one is spawned only on the way up."""
         assert not self.spawning
         assert self.process is None, "never two servers"
+        assert not self.orphans, "never a server beside orphans"
         assert before.state is not State.STARTING or before.reload_due
         assert self.life.state is State.STARTING
         assert self.life.want_up
@@ -239,9 +269,15 @@ class World(RuleBasedStateMachine):
 
     @invariant()
     def somebody_is_there(self) -> None:
-        """A state that speaks of a server has one, or one that is being spawned."""
+        """A state that speaks of a server has one, or one that is being spawned, or what is left of one."""
         if self.life.state in {State.STARTING, State.RUNNING, State.STOPPING}:
-            assert self.process is not None or self.spawning
+            assert self.process is not None or self.spawning or self.life.orphans
+
+    @invariant()
+    def orphans_are_known(self) -> None:
+        """Whatever outlived a server is known, until another runs, and something follows when it is gone."""
+        assert self.life.orphans == (self.orphans if self.process is None else 0)
+        assert (self.life.beyond is not None) == (self.life.state is State.BACKOFF and self.life.orphans > 0)
 
     @invariant()
     def wish_fits_the_state(self) -> None:
@@ -260,17 +296,19 @@ class World(RuleBasedStateMachine):
             case State.STARTING:
                 assert self.life.deadline is not None
             case State.BACKOFF:
-                assert (self.life.deadline is None) == self.locked
+                assert self.life.deadline is not None or self.life.rung is Rung.KILL or self.locked
+                assert self.life.deadline is None or not self.locked
             case State.RUNNING:
                 assert (self.life.deadline is None) == (self.life.backoff is None)
             case State.STOPPING:
                 assert self.life.deadline is not None or self.life.rung is Rung.KILL
-        assert self.life.deadline is None or self.life.deadline >= self.now
+        assert self.life.deadline is None or self.life.deadline >= self.now or self.put_off
 
     @invariant()
     def details_fit_the_state(self) -> None:
         """No detail outlives the state that it belongs to."""
-        assert (self.life.rung is not None) == (self.life.state is State.STOPPING)
+        assert self.life.rung is None or self.life.state is State.STOPPING or self.life.orphans
+        assert self.life.rung is not None or self.life.state is not State.STOPPING
         assert self.life.report is None or self.life.state is State.RUNNING
         assert self.life.recovery is None or self.life.state is State.STARTING
         assert not self.life.standby or self.life.state in {State.RUNNING, State.STOPPING}
@@ -288,7 +326,8 @@ class World(RuleBasedStateMachine):
             assert self.life.reloading or not self.life.reload_due
         else:
             assert not self.life.reload_due
-        if self.life.state in {State.BACKOFF, State.FATAL} and self.life.early_exits:
+        waiting = self.life.beyond or self.life
+        if waiting.state in {State.BACKOFF, State.FATAL} and waiting.early_exits:
             assert not self.unread, "what did not come up is tried with its new files"
 
 

@@ -136,6 +136,7 @@ ORPHAN_TABLE: dict[str, dict[Event, Step]] = {
     "BACKOFF, orphans": {
         START: (replace(ORPHANS, beyond=ORDERED_UP), ()),
         RESTART: (replace(ORPHANS, beyond=ORDERED_UP), ()),
+        CHANGED: (replace(ORPHANS, beyond=ORDERED_UP), ()),
         STOP: (_ends_orphans(DOWN_FROM_BACKOFF, 2, Rung.IMMEDIATE, since=NOW), QUIT),
         KILL: (_ends_orphans(DOWN_FROM_BACKOFF, 2, Rung.KILL, since=NOW), KILLED),
         SPAWNED: (replace(ORDERED_UP, pid=43), ()),
@@ -191,6 +192,18 @@ def test_orphans_that_do_not_end() -> None:
     reason = "waiting for 2 orphaned backends after SIGKILL"
     assert (killed, actions) == (replace(ORPHANS, rung=Rung.KILL, deadline=105.0, reason=reason), KILLED)
     assert step(POLICY, killed, TIMEOUT, 105.0) == (replace(killed, deadline=None), ())
+
+
+def test_a_stop_after_they_were_killed() -> None:
+    """Whoever stops a cluster whose orphans have been killed does not have them asked more gently after that."""
+    killed = replace(ORPHANS, rung=Rung.KILL, deadline=None)
+    assert step(POLICY, killed, STOP, NOW) == (_ends_orphans(DOWN_FROM_BACKOFF, 2, Rung.KILL, since=NOW), KILLED)
+
+
+def test_files_that_change_meanwhile() -> None:
+    """What ran well, and what waits for orphans now, is not started anew because of a file; it reads it in any case."""
+    waiting, _ = step(POLICY, RUNNING, LEFT_TWO, NOW)
+    assert step(POLICY, waiting, CHANGED, NOW + 1) == (waiting, ())
 
 
 def test_what_was_given_up_stays_so() -> None:

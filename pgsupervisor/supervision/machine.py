@@ -61,6 +61,7 @@ from pgsupervisor.supervision.transitions import (
     adopt,
     bring_down,
     descend,
+    end_orphans,
     ended_cleanly,
     enter,
     fail,
@@ -80,7 +81,7 @@ def step(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case State.STOPPED:
             return _stopped(life, event, now)
         case State.BACKOFF | State.FATAL:
-            return _waiting(policy, life, event, now)
+            return _waiting(life, event, now)
         case State.STARTING:
             return _starting(policy, life, event, now)
         case State.RUNNING:
@@ -105,10 +106,10 @@ def _stopped(life: Life, event: Event, now: float) -> Step:
             assert_never(event)
 
 
-def _waiting(policy: Policy, life: Life, event: Event, now: float) -> Step:
+def _waiting(life: Life, event: Event, now: float) -> Step:
     """Answer in BACKOFF, which has a deadline or waits for Unlocked, and in FATAL, which has none."""
     if life.beyond is not None:
-        return _waiting_for_orphans(policy, life, life.beyond, event, now)
+        return _waiting_for_orphans(life, life.beyond, event, now)
     match event:
         case Start() | Restart():
             return start(life, now)
@@ -132,13 +133,17 @@ def _waiting(policy: Policy, life: Life, event: Event, now: float) -> Step:
             assert_never(event)
 
 
-def _waiting_for_orphans(policy: Policy, life: Life, beyond: Life, event: Event, now: float) -> Step:
+def _waiting_for_orphans(life: Life, beyond: Life, event: Event, now: float) -> Step:
     """Answer in BACKOFF while processes that outlived a postmaster are in the way of what is to follow."""
     match event:
         case Start() | Restart():
             return replace(life, beyond=start(beyond, now)[0]), ()
+        case FilesChanged() if beyond.early_exits or beyond.outside:
+            # As it would be without them: what it did not come up with is another configuration now.
+            return replace(life, beyond=start(beyond, now)[0]), ()
         case Stop() | Kill():
-            return bring_down(policy, replace(life, beyond=None, rung=None), event, now)
+            rung = Rung.KILL if isinstance(event, Kill) else life.rung or Rung.IMMEDIATE
+            return end_orphans(replace(life, want_up=False, beyond=None), rung, now)
         case Spawned(pid):
             return adopt(life, pid, now)
         case Orphaned(0) if beyond.state is State.STARTING:

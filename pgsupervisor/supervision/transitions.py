@@ -104,7 +104,7 @@ def bring_down(policy: Policy, life: Life, order: Stop | Restart | Kill, now: fl
 def descend(life: Life, rung: Rung, timeout: float, now: float) -> Step:
     """Ask the postmaster to end in this way, and give it its time before the next."""
     if life.orphans:
-        return _end_orphans(life, max(rung, Rung.IMMEDIATE), now)
+        return end_orphans(life, max(rung, Rung.IMMEDIATE), now)
     patience = max(timeout, IMMEDIATE_TIMEOUT) if rung >= Rung.IMMEDIATE else timeout
     reason = f"{rung.name.lower()} shutdown" if rung < Rung.KILL else "killed"
     since = life.since if life.state is State.STOPPING else now
@@ -112,10 +112,10 @@ def descend(life: Life, rung: Rung, timeout: float, now: float) -> Step:
     return enter(asked, State.STOPPING, since, deadline=now + patience, reason=reason), (Signal(rung.signal),)
 
 
-def _end_orphans(life: Life, rung: Rung, now: float) -> Step:
+def end_orphans(life: Life, rung: Rung, now: float) -> Step:
     """End the processes that outlived their postmaster, since the cluster is to go down."""
     since = life.since if life.state is State.STOPPING else now
-    told = replace(life, pid=None, rung=rung)
+    told = replace(life, pid=None, rung=rung, outside=False)
     reason = orphans_left(life.orphans, rung)
     return enter(told, State.STOPPING, since, deadline=now + ORPHAN_PATIENCE, reason=reason), (
         SignalOrphans(rung.signal),

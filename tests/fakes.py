@@ -6,6 +6,7 @@ import asyncio
 import selectors
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
+from functools import partial
 from itertools import count
 from signal import Signals
 from typing import Literal, Self, TypeVar
@@ -29,9 +30,10 @@ A_DAY = 86400.0
 class _JumpingSelector(selectors.DefaultSelector):
     """Waits for nothing: where others would wait for a time, the clock jumps to it."""
 
-    def __init__(self) -> None:
+    def __init__(self, lasts: float) -> None:
         super().__init__()
         self.now = BIRTH
+        self._end = BIRTH + lasts
 
     def select(self, timeout: float | None = None) -> list[tuple[selectors.SelectorKey, int]]:
         happened = super().select(0)
@@ -39,16 +41,16 @@ class _JumpingSelector(selectors.DefaultSelector):
             raise RuntimeError("everybody waits, and nothing will ever happen")
         if not happened and timeout is not None:
             self.now += max(0.0, timeout)
-        if self.now > BIRTH + A_DAY:
-            raise RuntimeError("a day is over, and it still has not happened")
+        if self.now > self._end:
+            raise RuntimeError("time is over, and it still has not happened")
         return happened
 
 
 class VirtualTimeLoop(asyncio.SelectorEventLoop):
     """An event loop whose time passes only while everybody waits, and then at once."""
 
-    def __init__(self) -> None:
-        self._clock = _JumpingSelector()
+    def __init__(self, lasts: float = A_DAY) -> None:
+        self._clock = _JumpingSelector(lasts)
         super().__init__(self._clock)
 
     def time(self) -> float:
@@ -56,9 +58,9 @@ class VirtualTimeLoop(asyncio.SelectorEventLoop):
         return self._clock.now
 
 
-def live(world: Callable[[], Coroutine[None, None, Result]]) -> Result:
-    """Run a world in virtual time to its end."""
-    with asyncio.Runner(loop_factory=VirtualTimeLoop) as runner:
+def live(world: Callable[[], Coroutine[None, None, Result]], *, lasts: float = A_DAY) -> Result:
+    """Run a world in virtual time to its end, which has to come within `lasts` seconds."""
+    with asyncio.Runner(loop_factory=partial(VirtualTimeLoop, lasts)) as runner:
         return runner.run(world())
 
 
@@ -122,6 +124,7 @@ class FakePostmaster:
         self.reload_time = 0.0
         self.reports = [Report()]
         self.outlook = Prospects()
+        self.asking_time = 0.0
         self.asked: list[ClusterSpec] = []
         self.stand: tuple[Setting, ...] = ()
         self.file: dict[str, str] = {}
@@ -169,9 +172,11 @@ class FakePostmaster:
         return self
 
     async def prospects(self, spec: ClusterSpec) -> Prospects:
-        """Say `outlook`."""
+        """Say `outlook`, after `asking_time` seconds."""
         self._note("prospects")
         self.asked.append(spec)
+        if self.asking_time:
+            await asyncio.sleep(self.asking_time)
         return self.outlook
 
     async def settings(self) -> Sequence[Setting]:

@@ -19,7 +19,7 @@ from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.configuration import Prospects, Setting
 from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake, Post, Postmaster
-from pgsupervisor.supervision.life import Event, Life, Order, Reload, Restart, Start, State, Stop
+from pgsupervisor.supervision.life import Event, Kill, Life, Order, Reload, Restart, Spawned, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
 from pgsupervisor.supervision.plan import Action, Plan, daemon_keys, diff
 
@@ -92,13 +92,17 @@ Report: TypeAlias = Callable[[str, Life], None]
 
 @dataclass(slots=True)
 class Kept:
-    """A cluster in our care: what the inventory says, the keeper of its life, its postmaster."""
+    """A cluster in our care: what the inventory says, the keeper of its life, its postmaster.
+
+    `ordered_down` is whether it is to be down by the last order: what we start unasked, we do not start against that.
+    """
 
     spec: ClusterSpec
     keeper: Keeper
     postmaster: HostedPostmaster
     task: asyncio.Task[None]
     configuring: asyncio.Lock = field(default_factory=asyncio.Lock)
+    ordered_down: bool = False
 
     @property
     def life(self) -> Life:
@@ -161,7 +165,8 @@ class Supervisor:
     async def begin(self) -> None:
         """Take every cluster into care, adopt the servers that run, and start the others that shall run."""
         for kept in await self._add(self.inventory.clusters.values()):
-            kept.keeper.post(Start())
+            if not kept.ordered_down:
+                kept.keeper.post(Start())
 
     def select(self, names: Sequence[str]) -> list[Kept]:
         """Return the clusters that `names` means, each once, in the inventory's order; a name may be a glob or `all`.
@@ -183,7 +188,11 @@ class Supervisor:
 
     async def give(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
         """Give an order to clusters and wait for what comes of it; to be cancelled ends the wait, not the order."""
-        return list(await asyncio.gather(*(self._give(each, order, report) for each in kept)))
+        ordered = list(kept)
+        if not isinstance(order, Reload):
+            for each in ordered:
+                each.ordered_down = isinstance(order, Stop | Kill)
+        return await self._to_the_end("order", self._give_all(ordered, order, report))
 
     async def configure(self, kept: Kept, changes: Assignments, report: Report) -> Outcome:
         """Change settings in a cluster's files, have the server take them, and return what came of it.
@@ -211,16 +220,21 @@ class Supervisor:
     async def end(self, *, leave: bool) -> None:
         """Stop every server, those with the highest number first and equals together, or `leave` them all running."""
         self._ending = True
+        # A keeper that is cancelled before its first step takes none at all: nobody would be told that it is gone.
+        await asyncio.sleep(0)
         everybody = sorted(self._kept.values(), key=lambda kept: kept.spec.priority, reverse=True)
         if not leave:
             for _, group in groupby(everybody, key=lambda kept: kept.spec.priority):
-                await self.give(group, Stop(), _nobody)
+                await self._give_all(group, Stop(), _nobody)
         await self._let_go(everybody)
 
     def hasten(self) -> None:
         """Make the stop of every server an immediate one."""
         for kept in self._kept.values():
             kept.keeper.post(Stop("immediate"))
+
+    async def _give_all(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
+        return list(await asyncio.gather(*(self._give(each, order, report) for each in kept)))
 
     async def _give(self, kept: Kept, order: Order, report: Report) -> Outcome:
         name = kept.spec.name
@@ -229,6 +243,8 @@ class Supervisor:
             prospects = await kept.postmaster.configuration.prospects(kept.spec)
             if prospects.fatal:
                 return _not_restarted(kept, prospects, "mend that, or use --force")
+            if kept.ordered_down or self._ending:
+                return Outcome(name, ok=False, state=kept.life.state, message="overtaken by a later order")
         moment = await kept.keeper.order(order)
         while True:
             report(name, moment.life)
@@ -275,6 +291,8 @@ class Supervisor:
     async def _update(self, new: Inventory, report: Report) -> Updated:
         async with self._updating:
             planned = self.plan(new)
+            if self._ending:
+                return planned  # nothing is changed any more
             changes = planned.plan
             self._gate.resize(new.daemon.start_concurrency - self.inventory.daemon.start_concurrency)
             self.inventory = new
@@ -285,14 +303,15 @@ class Supervisor:
             refused = await self._refused(again, new)
             outcomes += refused.values()
             again = [kept for kept in again if kept.spec.name not in refused]
-            await self.give(again, Stop(), report)
+            await self._take_down(again, report)
             for name in _names(changes, "change"):
                 self._change(self._kept[name], new.clusters[name])
             added = await self._add(new.clusters[name] for name in _names(changes, "add"))
             self._kept = {name: self._kept[name] for name in new.clusters if name in self._kept}
         # What waits for servers that recover does not keep the next update waiting; what the end stops, stays down.
         if not self._ending:
-            outcomes += await self.give([*again, *added], Start(), report)
+            starting = [kept for kept in (*again, *added) if not kept.ordered_down]
+            outcomes += await self._give_all(starting, Start(), report)
         return replace(planned, outcomes=tuple(outcomes))
 
     async def _refused(self, again: Sequence[Kept], new: Inventory) -> dict[str, Outcome]:
@@ -324,6 +343,8 @@ class Supervisor:
         return kept
 
     def _changed(self, name: str, before: Life, event: Event, after: Life) -> None:
+        if isinstance(event, Spawned) and after.want_up and not before.want_up:
+            self._kept[name].ordered_down = False  # an administrator who starts it by hand wants it up
         self._tell(name, before, event, after)
         self._notify(name)
 
@@ -339,14 +360,19 @@ class Supervisor:
         kept.postmaster.renew(spec)
 
     async def _remove(self, removed: list[Kept], report: Report) -> list[Outcome]:
-        outcomes = await self.give(removed, Stop(), report)
-        while not (self._ending or all(each.ok for each in outcomes)):
-            # Somebody ordered it up again meanwhile; but nobody would know of a server that were let go now.
-            outcomes = await self.give(removed, Stop(), report)
+        outcomes = await self._take_down(removed, report)
         await self._let_go(removed)
         for kept in removed:
             del self._kept[kept.spec.name]
             self._notify(kept.spec.name)
+        return outcomes
+
+    async def _take_down(self, kept: Sequence[Kept], report: Report) -> list[Outcome]:
+        """Stop clusters until all of them are down at the same moment, or nobody keeps them any more."""
+        outcomes = await self._give_all(kept, Stop(), report)
+        while any(each.life.state is not State.STOPPED and not each.task.done() for each in kept):
+            # Somebody ordered it up again; but nobody would know of what ran on now, or it would run by the old spec.
+            outcomes = await self._give_all(kept, Stop(), report)
         return outcomes
 
     async def _let_go(self, kept: Iterable[Kept]) -> None:

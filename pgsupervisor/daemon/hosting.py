@@ -117,6 +117,9 @@ class HostedPostmaster:
 
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
+        if self._running is not None or self._tasks:
+            # Somebody else's was found in the very moment in which ours had its turn: its facts are on their way.
+            return
         self._spawning = True
         self._rewritten_again = False
         self._locked.forget()
@@ -309,6 +312,7 @@ class HostedPostmaster:
         self._survivors.hold(left)
         if self._released:
             self._survivors.let_go()
+        self._tasks.clear()  # nothing keeps the next start any more
         self._post(replace(exited, orphans=len(left)))
 
     def _let_go(self, running: Running) -> None:

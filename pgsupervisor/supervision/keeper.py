@@ -49,7 +49,10 @@ class Postmaster(Protocol):
         """Post Spawned (and Ready) if the cluster's postmaster runs already; post nothing otherwise."""
 
     async def spawn(self) -> None:
-        """Adopt the postmaster that runs, or start one; post Spawned, later Ready and Exited, or SpawnFailed."""
+        """Adopt the postmaster that runs, or start one; post Spawned, later Ready and Exited, or SpawnFailed.
+
+        A postmaster that was found in the same moment, so that its facts are on their way, is left at that.
+        """
 
     def signal(self, number: Signals) -> None:
         """Send a signal to the postmaster, if there is one."""

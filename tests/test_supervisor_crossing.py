@@ -50,7 +50,7 @@ def test_a_stop_while_an_update_restarts() -> None:
 
 
 def test_a_start_while_an_update_restarts() -> None:
-    """What an administrator starts too early, by the old inventory, is stopped once more, and comes up by the new."""
+    """What an administrator starts before all others are down is stopped once more, and comes up with them."""
 
     async def play(world: World) -> None:
         world.host.made["a"].obeys |= {Signals.SIGINT}
@@ -59,10 +59,23 @@ def test_a_start_while_an_update_restarts() -> None:
         await asyncio.sleep(10)
         assert await world.give(Start(), "a") == [done("a", State.RUNNING)]
         assert await updating == [done("a", State.RUNNING), done("b", State.RUNNING)]
-        calls = ["prospects", "SIGINT", "spawn", "SIGINT", "renew", "spawn"]
+        calls = ["prospects", "renew", "SIGINT", "spawn", "SIGINT", "spawn"]
         assert world.host.made["a"].calls == calls
 
     supervised(play, A, B, prepare=_stubborn)
+
+
+def test_a_start_of_what_an_update_changes() -> None:
+    """What is started while an update waits for others to stop comes up by the new inventory."""
+
+    async def play(world: World) -> None:
+        updating = asyncio.create_task(world.update(spec("a", port=2), spec("b", port=2)))
+        await asyncio.sleep(10)
+        assert await world.give(Start(), "a") == [done("a", State.RUNNING)]
+        assert world.host.made["a"].calls == ["find", "renew", "spawn"]
+        assert await updating == [done("b", State.RUNNING)]
+
+    supervised(play, spec("a", autostart=False), B, prepare=_stubborn)
 
 
 def test_an_update_of_what_was_started_by_hand() -> None:

@@ -45,7 +45,7 @@ def test_update_does_what_the_plan_says() -> None:
         assert made["same"].calls == []
         assert made["gone"].calls == ["SIGINT", "release"]
         assert made["policy"].calls == ["renew"]
-        assert made["moved"].calls == ["prospects", "SIGINT", "renew", "spawn"]
+        assert made["moved"].calls == ["prospects", "renew", "SIGINT", "spawn"]
         assert made["moved"].asked == [new.clusters["moved"]]
         assert made["new"].calls == ["find", "spawn"]
         assert made["moved"].spec.port == 2
@@ -80,7 +80,7 @@ def test_update_does_not_restart_what_would_not_start() -> None:
         assert updated.outcomes == (refused, done("b", State.RUNNING))
         a, b = world.host.made["a"], world.host.made["b"]
         assert (a.calls, a.asked, a.spec) == (["prospects", "renew"], [new.clusters["a"]], new.clusters["a"])
-        assert (b.calls, b.asked) == (["prospects", "SIGINT", "renew", "spawn"], [new.clusters["b"]])
+        assert (b.calls, b.asked) == (["prospects", "renew", "SIGINT", "spawn"], [new.clusters["b"]])
         assert world.kept("a")[0].life is before
         assert world.kept("a")[0].spec == new.clusters["a"]
         assert world.supervisor.inventory == new
@@ -186,7 +186,7 @@ def test_an_update_that_fails_when_nobody_waits_for_it_is_told() -> None:
     mistake = ValueError("ours")
 
     def slow(made: FakePostmaster) -> None:
-        made.obeys = frozenset({Signals.SIGQUIT})
+        made.asking_time = 5.0
         made.trouble["renew"] = mistake
 
     async def play(world: World) -> None:

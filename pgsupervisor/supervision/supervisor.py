@@ -298,14 +298,14 @@ class Supervisor:
             self.inventory = new
             outcomes = await self._remove([self._kept[name] for name in _names(changes, "remove")], report)
             # All that must go down is down before anything comes up: a port or a data directory may change hands.
-            again = [self._kept[each.name] for each in changes if each.effect == "restart"]
-            again = [kept for kept in again if kept.life.want_up]
-            refused = await self._refused(again, new)
+            differing = [self._kept[each.name] for each in changes if each.effect == "restart"]
+            refused = await self._refused([kept for kept in differing if kept.life.want_up], new)
             outcomes += refused.values()
-            again = [kept for kept in again if kept.spec.name not in refused]
-            await self._take_down(again, report)
+            again = [kept for kept in differing if kept.life.want_up and kept.spec.name not in refused]
+            # In the same moment, so that whoever is ordered up from now on starts by the new spec.
             for name in _names(changes, "change"):
                 self._change(self._kept[name], new.clusters[name])
+            await self._take_down(again, report)
             added = await self._add(new.clusters[name] for name in _names(changes, "add"))
             self._kept = {name: self._kept[name] for name in new.clusters if name in self._kept}
         # What waits for servers that recover does not keep the next update waiting; what the end stops, stays down.
@@ -371,7 +371,7 @@ class Supervisor:
         """Stop clusters until all of them are down at the same moment, or nobody keeps them any more."""
         outcomes = await self._give_all(kept, Stop(), report)
         while any(each.life.state is not State.STOPPED and not each.task.done() for each in kept):
-            # Somebody ordered it up again; but nobody would know of what ran on now, or it would run by the old spec.
+            # Somebody ordered it up again; but nobody would know of what ran on now, or it has what another is to have.
             outcomes = await self._give_all(kept, Stop(), report)
         return outcomes
 

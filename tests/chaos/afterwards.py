@@ -43,20 +43,16 @@ def _is_gone(pid: int) -> bool:
 
 
 def holdings(pid: int) -> Counter[str]:
-    """Count what a process holds: descriptors by what they are of, inotify watches, children that nobody reaped."""
+    """Count what a process holds: descriptors by what they are of, inotify watches, threads, zombies."""
     held: Counter[str] = Counter()
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
         held[re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{descriptor}"))] += 1
         about = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text(encoding="utf-8")
         held["inotify watches"] += about.count("inotify wd:")
+    held["threads"] = len(os.listdir(f"/proc/{pid}/task"))
     children = psutil.Process(pid).children()
     held["zombies"] = [child.status() for child in children].count(psutil.STATUS_ZOMBIE)
     return held
-
-
-def threads(pid: int) -> int:
-    """Return how many threads a process has."""
-    return len(os.listdir(f"/proc/{pid}/task"))
 
 
 def complaints(daemons: Iterable[Daemon]) -> list[str]:

@@ -2,12 +2,11 @@
 
 from __future__ import annotations
 
-import os
 from collections import Counter
 from typing import cast
 
 import pytest
-from chaos.afterwards import complaints, holdings, lost, strays, threads
+from chaos.afterwards import complaints, holdings, lost, strays
 from chaos.hand import Hand
 from chaos.plan import plan
 from chaos.stage import ON_SMALL_DISK, new_stage
@@ -15,9 +14,6 @@ from chaos.witness import Witness
 from chaos.writers import writers
 from daemons import Record, Site
 from machine import NewDataDirectory
-
-POOLS = min(32, (os.cpu_count() or 1) + 4) + 32
-"""Threads that a daemon may have at rest: those of asyncio.to_thread, and those in which servers are asked."""
 
 
 def test_nothing_is_lost(new_data_directory: NewDataDirectory, request: pytest.FixtureRequest) -> None:
@@ -68,5 +64,4 @@ def at_rest(site: Site) -> Counter[str]:
     with site.client() as client:
         # Whoever gets an answer to this knows that no other reload is under way or due.
         client.call("Reload", names=["all"])
-        assert threads(pid) <= 2 + POOLS
         return holdings(pid)

@@ -17,6 +17,7 @@ TypeError for an argument, OSError for a file)::
     ├── ProbeError                     a running server could not be asked
     ├── InventoryError                 a mistake in the inventory
     ├── NoSuchClusterError             a name that the inventory does not have
+    ├── UpgradeError                   a daemon cannot become another version
     └── ControlError                   something about the control socket
         ├── DaemonUnreachableError         nobody answers there
         ├── DaemonRunningError             somebody else answers there already
@@ -106,6 +107,14 @@ class NoSuchClusterError(PgSupervisorError):
     def __init__(self, name: str) -> None:
         super().__init__(f"no such cluster: {name}")
         self.name = name
+
+
+class UpgradeError(PgSupervisorError):
+    """A daemon cannot become another version, because of `why`; it goes on as the one that it is."""
+
+    def __init__(self, why: str) -> None:
+        super().__init__(why)
+        self.why = why
 
 
 class ControlError(PgSupervisorError):

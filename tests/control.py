@@ -5,15 +5,21 @@ from __future__ import annotations
 import asyncio
 import json
 import os
+import socket
 import tempfile
 from collections.abc import Awaitable, Callable
 from dataclasses import replace
+from typing import NoReturn
 
 from fakes import FakeHost, FakePostmaster, inventory, spec
 
+from pgsupervisor.control.conversations import Conversations
+from pgsupervisor.control.entrance import Entrance
 from pgsupervisor.control.server import ControlServer
+from pgsupervisor.errors import UpgradeError
 from pgsupervisor.inventory import ClusterSpec, Inventory
-from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
+from pgsupervisor.supervision.kept import Report
+from pgsupervisor.supervision.supervisor import Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
 LIMIT = 30.0
@@ -73,7 +79,10 @@ class Door:
         self.host = FakeHost()
         self.supervisor = Supervisor(clusters, self.host, lambda *_: None, self._mistake)
         self.watcher = Watcher(asyncio.get_running_loop())
-        self.server = ControlServer(self.supervisor, self, self.watcher, self._mistake)
+        self.upgrading = asyncio.Event()
+        self.refuse = asyncio.Event()
+        self.server = ControlServer(self.supervisor, self, self.watcher)
+        self.conversations = Conversations(self.server.answer, self._mistake)
 
     def _mistake(self, where: str, error: Exception) -> None:
         self.mistakes.append((where, error))
@@ -87,6 +96,17 @@ class Door:
         """Begin to end."""
         self.leave.append(leave)
         self.ending = True
+
+    async def upgrade(self) -> NoReturn:
+        """Refuse it, in the end."""
+        self.upgrading.set()
+        await self.refuse.wait()
+        self.upgrading.clear()
+        raise UpgradeError("there is no other version")
+
+    def enter(self, connection: socket.socket) -> None:
+        """Let somebody in."""
+        self.conversations.serve(connection)
 
     async def visit(self) -> Stranger:
         """Connect."""
@@ -111,7 +131,7 @@ class Door:
 
     async def until_alone(self) -> None:
         """Wait until the server has let go of every connection."""
-        while self.server._connections:  # noqa: ASYNC110  # nothing tells of it
+        while self.conversations._connections:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.01)
 
 
@@ -125,16 +145,21 @@ def play(scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, admin
             found = inventory(*(clusters or (spec("a"), spec("b"))))
             found = replace(found, daemon=replace(found.daemon, admin_group=admin_group))
             door = Door(found, f"{directory}/control")
-            serving = await asyncio.start_unix_server(door.server.connected, door.path)
+            listening = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
+            listening.bind(door.path)
+            listening.listen()
             os.chmod(door.path, 0o666)
+            entrance = Entrance(listening, door.enter, lambda error: door._mistake("connection", error))
+            entrance.open()
             await door.supervisor.begin()
             try:
                 async with asyncio.timeout(LIMIT):
                     await scene(door)
-                    serving.close()
+                    entrance.shut()
                     await door.supervisor.end(leave=True)
-                    await door.server.close()
+                    await door.conversations.close()
             finally:
+                listening.close()
                 door.watcher.close()
                 for each in door.visitors:
                     each.writer.transport.abort()

@@ -14,8 +14,8 @@ from typing import Literal, Self, TypeVar
 from pgsupervisor.inventory import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec, Inventory
 from pgsupervisor.supervision.configuration import Prospects, Report, Setting
 from pgsupervisor.supervision.keeper import Post
+from pgsupervisor.supervision.kept import Assignments, Undo
 from pgsupervisor.supervision.life import Exited, FilesChanged, Orphaned, Ready, Spawned, SpawnFailed, StopMode
-from pgsupervisor.supervision.supervisor import Assignments, Undo
 
 Result = TypeVar("Result")
 
@@ -106,6 +106,7 @@ class FakePostmaster:
     port: int | None = 5432
     socket_directory: str | None = None
     polled: str = ""
+    at_work = False
 
     def __init__(self, post: Post, cluster: ClusterSpec, history: list[str] | None = None) -> None:
         self.name = cluster.name
@@ -196,6 +197,9 @@ class FakePostmaster:
             self.file = before
 
         return undo
+
+    async def rest(self) -> None:
+        """Be at rest already."""
 
     def release(self) -> None:
         """Note it."""

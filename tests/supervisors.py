@@ -8,9 +8,10 @@ from fakes import FakeHost, FakePostmaster, inventory, live, settle, spec
 
 from pgsupervisor.inventory import ClusterSpec, Inventory
 from pgsupervisor.supervision.configuration import Report
+from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.life import Life, Order, State
 from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.supervisor import Kept, Supervisor
+from pgsupervisor.supervision.supervisor import Supervisor
 
 
 class World:

@@ -227,6 +227,15 @@ def test_what_the_daemon_is(path: str) -> None:
     assert json.loads(asked(path, answers, "daemon", "info", "--json")[1].output) == facts
 
 
+def test_an_upgrade(path: str) -> None:
+    """`daemon upgrade` says from which version to which."""
+    facts = {"was": "0.1.0", "version": "0.2.0", "pid": 7}
+    answers = {"UpgradeDaemon": says(reply(**facts))}
+    _, finished = asked(path, answers, "daemon", "upgrade")
+    assert finished == Finished(0, "pgsupervisord 0.1.0 → 0.2.0, still with pid 7\n", "")
+    assert json.loads(asked(path, answers, "daemon", "upgrade", "--json")[1].output) == facts
+
+
 def test_the_end_of_the_daemon(path: str) -> None:
     """`daemon stop` returns when the daemon has gone; --leave is said only when it was asked for."""
     waited_for: list[Parameters] = []

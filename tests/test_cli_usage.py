@@ -51,6 +51,11 @@ def path(short_directory: Path) -> str:
         (error("io.pgsupervisor.LogNotReadable", path="/l", why="gone"), "the log /l cannot be read: gone"),
         (error("io.pgsupervisor.ShuttingDown"), "pgsupervisord is about to end, and takes no more orders"),
         (
+            error("io.pgsupervisor.Upgrading"),
+            "pgsupervisord is being upgraded; what was ordered goes on, as `pgsupctl status` shows",
+        ),
+        (error("io.pgsupervisor.UpgradeRefused", why="no"), "not upgraded: no; the running version goes on"),
+        (
             error("org.varlink.service.InvalidParameter", parameter="mode"),
             "pgsupervisord answered InvalidParameter: parameter=mode",
         ),
@@ -93,7 +98,7 @@ def test_where_the_socket_is(path: str, short_directory: Path) -> None:
         ("logs",),
         ("logs", "a", "-n", "many"),
         ("daemon",),
-        ("daemon", "upgrade"),
+        ("daemon", "downgrade"),
         ("start", "\udcff"),
     ],
 )

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 from control import Door, play
 
-from pgsupervisor.control.server import MAX_CONNECTIONS
+from pgsupervisor.control.conversations import MAX_CONNECTIONS
 from pgsupervisor.supervision.life import Timeout
 
 
@@ -203,7 +203,7 @@ def test_one_who_never_reads_is_dropped() -> None:
         one.ask("Start", {"names": ["a"]}, more=True)
         await door.until("a", "STARTING")
         told = 0
-        while len(door.server._connections) > 1:
+        while len(door.conversations._connections) > 1:
             postmaster._post(Timeout())  # which makes it say that it still starts
             told += 1
             await asyncio.sleep(0)

@@ -13,7 +13,7 @@ from fakes import inventory, spec
 
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
-from pgsupervisor.supervision.supervisor import Undo
+from pgsupervisor.supervision.kept import Undo
 
 SERVICE = "org.varlink.service"
 

@@ -32,6 +32,7 @@ RULES: dict[str, set[str]] = {
     "supervision.machine": {"supervision.life", "supervision.transitions"},
     "supervision.transitions": {"supervision.life"},
     "supervision.outcome": {"supervision.configuration", "supervision.life"},
+    "supervision.resumption": {"supervision.life"},
     "supervision.plan": {"inventory.spec"},
     "supervision.gate": set(),
     "control": {"control", "supervision", "inventory.spec", "system", "errors", ""},
@@ -55,10 +56,14 @@ OTHERS: dict[str, set[str]] = {
     "inventory": {"msgspec"},
     "control.parameters": {"msgspec"},
     "daemon": {"structlog"},
+    "daemon.handover": {"msgspec"},
 }
 """What each part may import besides the standard library."""
 
-PURE = [f"supervision.{name}" for name in ("configuration", "life", "machine", "outcome", "plan", "transitions")]
+PURE = [
+    f"supervision.{name}"
+    for name in ("configuration", "life", "machine", "outcome", "plan", "resumption", "transitions")
+]
 """Modules that know no clock, file, process, task or logger."""
 
 PURE_MAY = {"__future__", "collections", "dataclasses", "enum", "signal", "typing"}

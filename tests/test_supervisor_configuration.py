@@ -11,9 +11,9 @@ from supervisors import A, B, World, done, reloaded, supervised
 
 from pgsupervisor.errors import ConfigurationError
 from pgsupervisor.supervision.configuration import Change, Mistake, Prospects, Report
+from pgsupervisor.supervision.kept import Assignments
 from pgsupervisor.supervision.life import Reload, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.supervisor import Assignments
 
 PATH = "/srv/a/postgresql.conf"
 APPLIED = Report((PATH,), changes=(Change("work_mem", "4MB", "8MB"),))

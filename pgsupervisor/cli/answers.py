@@ -98,6 +98,14 @@ class Text(TypedDict):
     text: str
 
 
+class Upgraded(TypedDict):
+    """The answer of UpgradeDaemon."""
+
+    was: str
+    version: str
+    pid: int
+
+
 class Daemon(TypedDict):
     """The answer of GetDaemon."""
 

@@ -146,7 +146,7 @@ def _check(parser: ArgumentParser) -> None:
 
 
 def _daemon(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=("info", "stop"), help="show what the daemon is, or end it")
+    parser.add_argument("action", choices=("info", "upgrade", "stop"), help="one of the actions below")
     parser.add_argument(
         "--leave",
         action="store_const",
@@ -207,6 +207,15 @@ that can be told beforehand (exit status 1). --force stops it all the same.
 _RELOAD_DETAILS = """\
 Each server is asked what it made of its files: applied, pending restart, rejected (exit status 1: of what it
 refuses, the old configuration stays in force), or unverified, if it could not be asked.
+
+"""
+
+_DAEMON_DETAILS = """\
+actions:
+  info     show what the daemon is
+  upgrade  have it become the version that is installed now, as the same process; servers run on, and nobody is
+           turned away (exit status 1: it cannot, and goes on as it was)
+  stop     end it
 
 """
 
@@ -276,9 +285,10 @@ COMMANDS = {
     ),
     "daemon": Command(
         "daemon",
-        "ask or end the daemon itself",
-        ("pgsupctl daemon info", "pgsupctl daemon stop", "pgsupctl daemon stop --leave"),
+        "ask, upgrade or end the daemon itself",
+        ("pgsupctl daemon info", "pgsupctl daemon upgrade", "pgsupctl daemon stop --leave"),
         _daemon,
+        _DAEMON_DETAILS,
     ),
 }
 

@@ -1,4 +1,4 @@
-"""pgsupctl daemon: the daemon itself, what it is and how it ends."""
+"""pgsupctl daemon: the daemon itself, what it is, how it becomes another version, and how it ends."""
 
 from __future__ import annotations
 
@@ -12,11 +12,11 @@ from pgsupervisor.cli.table import duration
 from pgsupervisor.control.client import Client
 
 if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Daemon
+    from pgsupervisor.cli.answers import Daemon, Upgraded
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:
-    """Carry out `daemon info` or `daemon stop`."""
+    """Carry out `daemon info`, `daemon upgrade` or `daemon stop`."""
     if arguments.leave and arguments.action != "stop":
         arguments.parser.error("--leave says what `daemon stop` does to the servers")
     with Client(arguments.socket) as client:
@@ -25,9 +25,18 @@ def run(arguments: Namespace, _screen: Screen) -> int:
             client.wait_for_end()
             print(json.dumps(answer) if arguments.json else "pgsupervisord has ended")
             return 0
+        if arguments.action == "upgrade":
+            # A stream has no limit of time, as an upgrade waits for what must not be cut off.
+            (upgraded,) = client.stream("UpgradeDaemon")
+            print(json.dumps(upgraded) if arguments.json else _upgraded(cast("Upgraded", upgraded)))
+            return 0
         daemon = cast("Daemon", client.call("GetDaemon"))
     print(json.dumps(daemon) if arguments.json else _text(daemon, time.time()))
     return 0
+
+
+def _upgraded(answer: Upgraded) -> str:
+    return f"pgsupervisord {escape(answer['was'])} → {escape(answer['version'])}, still with pid {answer['pid']}"
 
 
 def _text(daemon: Daemon, now: float) -> str:

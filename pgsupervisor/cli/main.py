@@ -84,5 +84,9 @@ def _text(error: PgSupervisorError) -> str:
             return f"where the settings stand cannot be told: {facts.get('why')}"
         case protocol.SHUTTING_DOWN:
             return "pgsupervisord is about to end, and takes no more orders"
+        case protocol.UPGRADE_REFUSED:
+            return f"not upgraded: {facts.get('why')}; the running version goes on"
+        case protocol.UPGRADING:
+            return "pgsupervisord is being upgraded; what was ordered goes on, as `pgsupctl status` shows"
         case _:
             return f"pgsupervisord answered {error}"

@@ -12,8 +12,9 @@ from pgsupervisor.control import protocol
 from pgsupervisor.control.refusal import RefusalError
 from pgsupervisor.errors import ConfigurationError, PgSupervisorError
 from pgsupervisor.supervision.configuration import Setting
+from pgsupervisor.supervision.kept import Assignments, Kept, Report
 from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.supervisor import Assignments, Kept, Report, Supervisor
+from pgsupervisor.supervision.supervisor import Supervisor
 
 
 async def settings(kept: Kept, keys: Sequence[str]) -> list[Setting]:

@@ -4,6 +4,8 @@ A client is a stranger until proven slow, hostile or gone. It may send one reque
 in their order. It may hang up while an order waits: the wait ends, the order does not, and what was asked behind it
 is dropped. It may stop reading: no more is read from it then, and it is dropped when more than `_MAX_UNREAD` bytes
 of progress wait for it. Nothing that it does costs anybody else more than that.
+
+A conversation can be broken off between two answers, for another process to go on with it: the client notices nothing.
 """
 
 from __future__ import annotations
@@ -13,6 +15,7 @@ import contextlib
 import select
 import socket
 from collections.abc import Awaitable, Callable
+from dataclasses import dataclass
 from typing import TypeAlias
 
 from pgsupervisor.control.access import Peer, peer_of
@@ -33,11 +36,16 @@ _MAX_PIPELINED = 16
 
 
 class Call:
-    """A request, who made it, and the way back: `progress` for what comes before the answer."""
+    """A request, who made it, and the way back: `progress` for what comes before the answer.
+
+    `permitted` once it is known that this peer may make it.
+    """
 
     def __init__(self, request: Request, peer: Peer, writer: asyncio.StreamWriter) -> None:
         self.request = request
         self.peer = peer
+        self.permitted = False
+        self.answered = False
         self._writer = writer
 
     def progress(self, parameters: Parameters) -> None:
@@ -45,7 +53,7 @@ class Call:
 
         A client that leaves too much unread is dropped.
         """
-        if not self.request.more or self._writer.is_closing():
+        if not self.request.more or self.answered or self._writer.is_closing():
             return
         self._writer.write(encode_reply(Reply(parameters, continues=True)))
         if self._writer.transport.get_write_buffer_size() > _MAX_UNREAD:
@@ -57,51 +65,101 @@ class Call:
         await self._writer.drain()
 
 
-Answer: TypeAlias = Callable[[Call], Awaitable[Reply]]
-"""Answers a call with its last reply."""
+Answer: TypeAlias = Callable[[Call], Awaitable[Reply | None]]
+"""Answers a call with its last reply; None leaves it to the process that goes on with the conversation."""
 
 
-async def converse(reader: asyncio.StreamReader, writer: asyncio.StreamWriter, answer: Answer) -> None:
-    """Talk with one client until it hangs up, or has said all and has its answers, or says what is no message."""
-    connection: socket.socket = writer.get_extra_info("socket")
+@dataclass(frozen=True, slots=True)
+class BrokenOff:
+    """A conversation that can be gone on with.
+
+    `left` are calls that were not answered, and `unread` is the beginning of another one.
+    """
+
+    connection: socket.socket
+    left: tuple[Request, ...]
+    unread: bytes
+
+
+async def converse(
+    connection: socket.socket, unread: bytes, answer: Answer, interruption: asyncio.Future[None]
+) -> BrokenOff | None:
+    """Talk with one client until it hangs up, or has said all and has its answers, or says what is no message.
+
+    Of what it says, `unread` has been received already. Upon the `interruption` no more is read; when the answer that
+    is under way is given, the conversation is broken off, unless the client has not even read what it was told.
+    """
+    loop = asyncio.get_running_loop()
+    connection.setblocking(False)  # noqa: FBT003  # the standard library's
+    reader = asyncio.StreamReader()
+    reader.feed_data(unread)
+    transport, streams = await loop.connect_accepted_socket(lambda: asyncio.StreamReaderProtocol(reader), connection)
+    writer = asyncio.StreamWriter(transport, streams, reader, loop)
+    frames = FrameReader(MAX_REQUEST)
     requests: asyncio.Queue[Request | None] = asyncio.Queue(_MAX_PIPELINED)
-    listening = asyncio.create_task(_listen(reader, requests))
-    answering = asyncio.create_task(_answer_all(requests, peer_of(connection), writer, answer))
+    listening = asyncio.create_task(_listen(reader, frames, requests))
+    answering = asyncio.create_task(_answer_all(requests, writer, answer, interruption))
     leaving = asyncio.create_task(_hang_up(connection))
+
+    def stop_reading(_interruption: asyncio.Future[None]) -> None:
+        transport.pause_reading()
+        reader.feed_eof()
+
+    interruption.add_done_callback(stop_reading)
+    broken_off = None
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
+        all_read = not (leaving.done() or writer.is_closing() or transport.get_write_buffer_size())
+        if all_read and answering.exception() is None and listening.result():
+            broken_off = BrokenOff(connection.dup(), answering.result(), frames.rest)
     finally:
+        interruption.remove_done_callback(stop_reading)
         for task in (listening, answering, leaving):
             task.cancel()
-        writer.transport.abort()
+        transport.abort()
         results = await asyncio.gather(listening, answering, leaving, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, ConnectionError):
             raise result
+    return broken_off
 
 
-async def _listen(reader: asyncio.StreamReader, requests: asyncio.Queue[Request | None]) -> None:
-    """Read requests until there are no more; the last one is None."""
-    frames = FrameReader(MAX_REQUEST)
+async def _listen(reader: asyncio.StreamReader, frames: FrameReader, requests: asyncio.Queue[Request | None]) -> bool:
+    """Read requests until there are no more, and tell whether all were requests; the last one is None."""
     # Varlink has no answer to what is no message. What was asked before it is answered.
     with contextlib.suppress(MalformedMessageError):
         while data := await reader.read(_CHUNK):
             frames.feed(data)
             while (frame := frames.next()) is not None:
                 await requests.put(decode_request(frame))
+        await requests.put(None)
+        return True
     await requests.put(None)
+    return False
 
 
 async def _answer_all(
-    requests: asyncio.Queue[Request | None], peer: Peer, writer: asyncio.StreamWriter, answer: Answer
-) -> None:
+    requests: asyncio.Queue[Request | None],
+    writer: asyncio.StreamWriter,
+    answer: Answer,
+    interruption: asyncio.Future[None],
+) -> tuple[Request, ...]:
+    """Answer requests in their order, until one is left to another process; return that and all after it."""
+    peer = peer_of(writer.get_extra_info("socket"))
+    left: list[Request] = []
     while (request := await requests.get()) is not None:
-        reply = await answer(Call(request, peer, writer))
-        if not request.oneway:
+        call = Call(request, peer, writer)
+        reply = None if left else await answer(call)
+        call.answered = True
+        if reply is None:
+            left.append(request)
+        elif not request.oneway:
             writer.write(encode_reply(reply))
             await writer.drain()
-    writer.close()
-    await writer.wait_closed()
+    if not interruption.done():
+        writer.close()
+        await writer.wait_closed()
+    return tuple(left)
 
 
 async def _hang_up(connection: socket.socket) -> None:

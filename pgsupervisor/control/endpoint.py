@@ -23,12 +23,16 @@ _BACKLOG = 128
 class Endpoint:
     """A listening control socket, ours alone until it is closed."""
 
-    def __init__(self, path: str, mode: int, group: int | None) -> None:
+    def __init__(self, path: str, mode: int, group: int | None, inherited: tuple[int, int] | None = None) -> None:
         """Listen at `path` with the permissions `mode`, for the group with the id `group` if one is given.
 
+        Or go on with the `inherited` descriptors of an endpoint at `path`, if this process had one as another program.
         Raises DaemonRunningError if somebody listens there, ControlError if the place cannot be used.
         """
         self.path = path
+        if inherited is not None:
+            self.socket, self._lock = socket.socket(fileno=inherited[0]), inherited[1]
+            return
         try:
             os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
             self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
@@ -41,6 +45,11 @@ class Endpoint:
         except BaseException:
             os.close(self._lock)
             raise
+
+    @property
+    def descriptors(self) -> tuple[int, int]:
+        """The listening socket and the lock."""
+        return self.socket.fileno(), self._lock
 
     def _take_lock(self) -> None:
         try:

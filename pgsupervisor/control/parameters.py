@@ -18,7 +18,7 @@ class _Strict(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
 
 
 class Nothing(_Strict, frozen=True):
-    """GetInfo and GetDaemon."""
+    """GetInfo, GetDaemon and UpgradeDaemon."""
 
 
 class Interface(_Strict, frozen=True):

@@ -46,6 +46,8 @@ UNKNOWN_SETTING = f"{INTERFACE}.UnknownSetting"
 CONFIGURATION_REFUSED = f"{INTERFACE}.ConfigurationRefused"
 CONFIGURATION_NOT_READABLE = f"{INTERFACE}.ConfigurationNotReadable"
 SHUTTING_DOWN = f"{INTERFACE}.ShuttingDown"
+UPGRADING = f"{INTERFACE}.Upgrading"
+UPGRADE_REFUSED = f"{INTERFACE}.UpgradeRefused"
 
 MAX_REQUEST = 64 * 1024
 """The longest request, in bytes, that a server reads."""
@@ -150,6 +152,11 @@ class FrameReader:
         self._limit = limit
         self._buffer = bytearray()
         self._searched = 0
+
+    @property
+    def rest(self) -> bytes:
+        """What it was fed and has not returned yet."""
+        return bytes(self._buffer)
 
     def feed(self, data: bytes) -> None:
         """Take what was read from the stream."""

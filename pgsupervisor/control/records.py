@@ -7,10 +7,11 @@ from typing import NotRequired, TypedDict
 
 from pgsupervisor.supervision import configuration
 from pgsupervisor.supervision.configuration import Report, Setting
+from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.life import Life, State
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.plan import LATER_KEYS, Change
-from pgsupervisor.supervision.supervisor import Kept, Updated
+from pgsupervisor.supervision.supervisor import Updated
 from pgsupervisor.supervision.transitions import still_starting
 
 

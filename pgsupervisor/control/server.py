@@ -1,7 +1,7 @@
 """The control server: what each method of io.pgsupervisor does with the supervisor.
 
 A method takes a call and returns its last reply; what comes before that, it sends itself (`Call.progress`). A
-mistake of the client's is an error reply; a mistake of ours is told to `mistake`, and ends that one connection.
+mistake of the client's is an error reply.
 """
 
 from __future__ import annotations
@@ -10,33 +10,22 @@ import asyncio
 import os
 from collections.abc import Awaitable, Callable, Iterable, Sequence
 from functools import partial
-from typing import Final, Protocol, TypeAlias
+from typing import NoReturn, Protocol, TypeAlias
 
 from pgsupervisor import __version__
 from pgsupervisor.control import configuration, parameters, protocol, records
-from pgsupervisor.control.access import LOOKING, groups_of, may, peer_of, user_of
-from pgsupervisor.control.connection import Call, converse
+from pgsupervisor.control.access import LOOKING, groups_of, may, user_of
+from pgsupervisor.control.connection import Call
 from pgsupervisor.control.logs import follow_log, read_log
 from pgsupervisor.control.protocol import Parameters, Reply
 from pgsupervisor.control.refusal import RefusalError
-from pgsupervisor.errors import InventoryError, NoSuchClusterError
+from pgsupervisor.errors import InventoryError, NoSuchClusterError, UpgradeError
+from pgsupervisor.supervision.kept import Kept, Report
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
-from pgsupervisor.supervision.supervisor import ALL, Kept, Report, Supervisor, Updated
+from pgsupervisor.supervision.supervisor import ALL, Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
-MAX_CONNECTIONS: Final = 64
-"""Connections that one user may have at a time; more are turned away at once, and nobody else notices."""
-
-_ORDERS: Final = frozenset(
-    f"{protocol.INTERFACE}.{name}"
-    for name in ("Start", "Stop", "Restart", "Reload", "Kill", "Update", "SetConfiguration", "StopDaemon")
-)
-"""The methods that change something."""
-
 Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
-
-Mistake: TypeAlias = Callable[[str, Exception], None]
-"""Is told of a mistake of ours, with the name of the method that made it."""
 
 
 class Daemon(Protocol):
@@ -48,7 +37,7 @@ class Daemon(Protocol):
 
     @property
     def started(self) -> float:
-        """When the daemon started, as a Unix time."""
+        """When the daemon was first started, before any upgrade, as a Unix time."""
 
     @property
     def ending(self) -> bool:
@@ -63,17 +52,20 @@ class Daemon(Protocol):
     def end(self, *, leave: bool | None) -> None:
         """Begin to exit, and return at once."""
 
+    async def upgrade(self) -> NoReturn:
+        """Become the installed version: this process executes it.
+
+        Raises UpgradeError; nothing is changed then.
+        """
+
 
 class ControlServer:
-    """Answers calls, one task for each connection."""
+    """Answers calls."""
 
-    def __init__(self, supervisor: Supervisor, daemon: Daemon, watcher: Watcher, mistake: Mistake) -> None:
+    def __init__(self, supervisor: Supervisor, daemon: Daemon, watcher: Watcher) -> None:
         self._supervisor = supervisor
         self._daemon = daemon
         self._watcher = watcher
-        self._mistake = mistake
-        self._connections: dict[asyncio.Task[None], int] = {}
-        self._orders: set[asyncio.Task[Reply]] = set()
         self._methods: dict[str, Method] = {
             "org.varlink.service.GetInfo": self._get_info,
             "org.varlink.service.GetInterfaceDescription": self._get_interface_description,
@@ -91,52 +83,14 @@ class ControlServer:
             "io.pgsupervisor.CheckConfiguration": self._check_configuration,
             "io.pgsupervisor.GetDaemon": self._get_daemon,
             "io.pgsupervisor.StopDaemon": self._stop_daemon,
+            "io.pgsupervisor.UpgradeDaemon": self._upgrade_daemon,
         }
 
-    async def connected(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        """Serve one connection to its end; made for asyncio.start_unix_server."""
-        uid = peer_of(writer.get_extra_info("socket")).uid
-        if list(self._connections.values()).count(uid) >= MAX_CONNECTIONS:
-            writer.transport.abort()
-            return
-        # A task of its own, to be cancelled: asyncio's own task for a connection logs a traceback if it is (3.11).
-        task = asyncio.create_task(converse(reader, writer, self._answer))
-        self._connections[task] = uid
-        await asyncio.wait({task})
-        del self._connections[task]
-        error = None if task.cancelled() else task.exception()
-        if isinstance(error, Exception):
-            self._mistake("connection", error)
-
-    async def close(self) -> None:
-        """End every connection, and whatever still waits for what comes of an order."""
-        tasks: list[asyncio.Task[None] | asyncio.Task[Reply]] = [*self._connections, *self._orders]
-        for task in tasks:
-            task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
-
-    async def _answer(self, call: Call) -> Reply:
-        if call.request.method not in _ORDERS:
-            return await self._reply(call)
-        # Whoever hangs up is answered no more, and waits no more; but what was ordered is done.
-        carried_out = asyncio.create_task(self._reply(call))
-        self._orders.add(carried_out)
-        carried_out.add_done_callback(self._orders.discard)
-        try:
-            return await asyncio.shield(carried_out)
-        except asyncio.CancelledError:
-            carried_out.add_done_callback(partial(self._unheard, call.request.method))
-            raise
-
-    def _unheard(self, method: str, carried_out: asyncio.Task[Reply]) -> None:
-        """Tell of a mistake in what nobody waited for to its end."""
-        error = None if carried_out.cancelled() else carried_out.exception()
-        if isinstance(error, Exception):
-            self._mistake(method, error)
-
-    async def _reply(self, call: Call) -> Reply:
+    async def answer(self, call: Call) -> Reply:
+        """Do what a call asks for, and return its last reply."""
         try:
             method = await self._method(call)
+            call.permitted = True
             return Reply(await method(call))
         except RefusalError as error:
             return error.reply
@@ -147,6 +101,8 @@ class ControlServer:
         except InventoryError as error:
             facts = {"path": error.path, "key": error.key, "why": error.why}
             return Reply(facts, error=protocol.INVENTORY_INVALID)
+        except UpgradeError as error:
+            return Reply({"why": error.why}, error=protocol.UPGRADE_REFUSED)
 
     async def _method(self, call: Call) -> Method:
         """Find the method, and make sure that this peer may call it."""
@@ -274,6 +230,10 @@ class ControlServer:
         leave = parameters.read(call.request.parameters, parameters.Leave).leave
         self._daemon.end(leave=leave)
         return {}
+
+    async def _upgrade_daemon(self, call: Call) -> NoReturn:
+        parameters.read(call.request.parameters, parameters.Nothing)
+        await self._daemon.upgrade()
 
     def _one(self, name: str) -> Kept:
         """Return the cluster that a name means; a pattern that means several is no name of one."""

@@ -27,7 +27,7 @@ from pgsupervisor.postgres import preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lint import lint
 from pgsupervisor.supervision.configuration import Prospects, Setting
-from pgsupervisor.supervision.supervisor import Assignments, Undo
+from pgsupervisor.supervision.kept import Assignments, Undo
 from pgsupervisor.system.rewrite import rewrite
 
 Answer = TypeVar("Answer")
@@ -49,6 +49,16 @@ class Configuration:
         """Have a thread answer a question."""
         async with self._one_at_a_time:
             return await asyncio.get_running_loop().run_in_executor(self._asking, question)
+
+    @property
+    def at_work(self) -> bool:
+        """Whether a question is under way."""
+        return self._one_at_a_time.locked()
+
+    async def rest(self) -> None:
+        """Wait until it is answered."""
+        async with self._one_at_a_time:
+            pass
 
     async def prospects(self, spec: ClusterSpec) -> Prospects:
         """Return what a start by this spec would meet.

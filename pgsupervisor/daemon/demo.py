@@ -122,7 +122,7 @@ async def _serve(directory: Path, tour: str) -> None:
             print(tour, flush=True)  # noqa: T201  # what the demonstration is for
 
     showing = asyncio.create_task(show())
-    await serve(inventory, logger(inventory.daemon.log_format), begun.set)
+    await serve(inventory, logger(inventory.daemon.log_format), ready=begun.set)
     showing.cancel()
     await asyncio.gather(showing, return_exceptions=True)
 

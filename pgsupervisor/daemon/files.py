@@ -77,6 +77,17 @@ class ConfigurationFiles:
         self._spec = spec
         self._touched()
 
+    @property
+    def also(self) -> tuple[str, ...]:
+        """The files that are watched since the server says it uses them."""
+        return self._also
+
+    async def resume(self, told: Sources, also: tuple[str, ...]) -> None:
+        """Go on from what the server was told by another process, and see whether it has changed since."""
+        self.told, self._also = told, also
+        if told.digests:
+            await self._look()
+
     async def use(self, paths: Iterable[str]) -> None:
         """Watch these files too, which the server says it uses: those of its start, whatever is set now."""
         async with self._reading:

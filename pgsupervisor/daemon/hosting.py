@@ -22,8 +22,10 @@ from signal import Signals
 from pgsupervisor.daemon import starting
 from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
+from pgsupervisor.daemon.handover import Cluster as Carried
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.locked import Locked
+from pgsupervisor.daemon.resumption import carried, resumed
 from pgsupervisor.daemon.running import Running, inspect, not_started, post_mortem, survivors, unexplained
 from pgsupervisor.daemon.survivors import Survivors
 from pgsupervisor.daemon.verdict import judge
@@ -36,6 +38,7 @@ from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import (
     FilesChanged,
+    Life,
     Ready,
     Recovering,
     Reinitialized,
@@ -64,8 +67,9 @@ class HostedPostmaster:
         self.configuration = Configuration(spec, installations, asking)
         self._survivors = Survivors(post)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
+        self._resumed: Carried | None = None
         self._running: Running | None = None
-        self._spawning = False
+        self._spawning: asyncio.Task[None] | None = None
         self._released = False
         self._locked = Locked(lambda: post(Unlocked()))
         self._lock_file: Followed | None = None
@@ -97,10 +101,54 @@ class HostedPostmaster:
         self._files.renew(spec)
         self._follow()
 
+    @property
+    def at_work(self) -> bool:
+        """Whether something is done in a thread that would be cut off if this process executed another program now."""
+        return bool(self._works) or self.configuration.at_work
+
+    async def rest(self) -> None:
+        """Wait until that is done."""
+        if self._works:
+            await asyncio.wait(self._works)
+        await self.configuration.rest()
+
+    @property
+    def _works(self) -> list[asyncio.Task[None]]:
+        works = (*self._tasks, self._spawning, self._search)
+        return [work for work in works if work is not None and not work.done()]
+
+    def carried(self, life: Life) -> Carried:
+        """Return all that is to be known of the cluster by the program that this process executes next."""
+        server = None if self._running is None else carried(self._running)
+        return Carried(
+            life=life,
+            server=server,
+            orphans=tuple((each.pid, each.pidfd) for each in self._survivors.held),
+            version=self.version,
+            seen=tuple(self._seen),
+            told=self._files.told,
+            also=self._files.also,
+        )
+
+    def resume(self, known: Carried) -> None:
+        """Know what is known already; to be called before anything else."""
+        self._resumed = known
+        self._running = None if known.server is None else resumed(known.server, self._spec)
+        self.version = known.version
+        self._seen = set(known.seen)
+
     async def find(self) -> None:
         """Adopt the server if it runs already. What keeps us from looking will be told by the first start."""
         self._follow()
-        await self._look_for_one()
+        if self._running is None:
+            await self._look_for_one()
+        else:
+            self._attend(self._running)
+        if self._resumed is not None:
+            self._survivors.hold([Process(*orphan) for orphan in self._resumed.orphans])
+            if self._resumed.life.locked:
+                self._post(Unlocked())  # it may be: who had the data directory is not carried over
+            await self._files.resume(self._resumed.told, self._resumed.also)
 
     async def _look_for_one(self) -> None:
         try:
@@ -120,13 +168,13 @@ class HostedPostmaster:
         if self._running is not None or self._tasks:
             # Somebody else's was found in the very moment in which ours had its turn: its facts are on their way.
             return
-        self._spawning = True
+        self._spawning = asyncio.current_task()
         self._rewritten_again = False
         self._locked.forget()
         try:
             await self._spawn(self._spec)
         finally:
-            self._spawning = False
+            self._spawning = None
         if self._rewritten_again:
             self._rewritten()
 
@@ -226,9 +274,12 @@ class HostedPostmaster:
     def _hold(self, running: Running) -> None:
         self._running = running
         self._seen.add(running.spec.data_directory)
-        loop = asyncio.get_running_loop()
-        loop.add_reader(running.process, self._ended, running)
         self._post(Spawned(running.process.pid))
+        self._attend(running)
+
+    def _attend(self, running: Running) -> None:
+        """Be told of its end, and read what it says of itself."""
+        asyncio.get_running_loop().add_reader(running.process, self._ended, running)
         path = controldata.control_file(running.spec.data_directory)
         followed = Followed(self._watcher, path, partial(self._look, running))
         self._while_starting.callback(followed.close)
@@ -237,7 +288,7 @@ class HostedPostmaster:
     @property
     def _busy(self) -> bool:
         """Whether a server is held, or being started, or what became of the last is not told yet, or all is over."""
-        return self._running is not None or self._spawning or self._released or bool(self._tasks)
+        return bool(self._running or self._spawning or self._released or self._tasks)
 
     def _follow(self) -> None:
         """Follow postmaster.pid of the data directory that counts."""

@@ -9,6 +9,8 @@ import sys
 from collections.abc import Sequence
 
 from pgsupervisor import __version__
+from pgsupervisor.daemon import handover
+from pgsupervisor.daemon.program import TRIAL, Program, handed_over
 from pgsupervisor.daemon.reporting import logger
 from pgsupervisor.daemon.service import serve
 from pgsupervisor.errors import PgSupervisorError
@@ -25,7 +27,13 @@ def main(arguments: Sequence[str] | None = None) -> int:
 
             return demo()
         inventory = load(asked.config)
-        asyncio.run(serve(inventory, logger(inventory.daemon.log_format)))
+        if asked.trial:
+            handover.decode(sys.stdin.buffer.read())
+            print(__version__)  # noqa: T201  # for the daemon that wants to become this version
+            return 0
+        document = handed_over()
+        before = None if document is None else handover.decode(document)
+        asyncio.run(serve(inventory, logger(inventory.daemon.log_format), program=Program.own(), before=before))
     except PgSupervisorError as error:
         print(f"pgsupervisord: {error}", file=sys.stderr)  # noqa: T201  # the one line for whoever started us
         return 1
@@ -45,5 +53,6 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument(
         "--demo", action="store_true", help="show what this is with two clusters in a temporary directory"
     )
+    parser.add_argument(TRIAL, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"pgsupervisord {__version__}")
     return parser

@@ -27,7 +27,7 @@ from pgsupervisor.postgres.probe import Inspection
 from pgsupervisor.postgres.space import full_disks
 from pgsupervisor.supervision.life import Exited, SpawnFailed
 from pgsupervisor.system.logfile import written_since
-from pgsupervisor.system.offspring import reap_orphans
+from pgsupervisor.system.offspring import Inherited, reap_orphans
 from pgsupervisor.system.process import Process
 from pgsupervisor.system.sharedmemory import Segment
 
@@ -49,7 +49,7 @@ class Running:
     installation: Installation
     cluster: Cluster
     process: Process
-    child: subprocess.Popen[bytes] | None
+    child: subprocess.Popen[bytes] | Inherited | None
     log_offset: int
     port: int | None = None
     socket_directory: str | None = None

@@ -2,6 +2,8 @@
 
 The order matters. The control socket is taken first, so that a second daemon ends before it has touched a server.
 Signals are handled before servers are started. The socket goes last, so that one can look at what a stop waits for.
+
+A daemon may begin where another version of it, which this process executed before, has left off (`upgrade`).
 """
 
 from __future__ import annotations
@@ -11,22 +13,33 @@ import grp
 import os
 import signal
 import time
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
+from typing import NoReturn
+from weakref import WeakValueDictionary
 
 from structlog.typing import FilteringBoundLogger
 
+from pgsupervisor import __version__
+from pgsupervisor.control.conversations import Conversations, Handed
 from pgsupervisor.control.endpoint import Endpoint
+from pgsupervisor.control.entrance import Entrance
+from pgsupervisor.control.protocol import Reply
 from pgsupervisor.control.server import ControlServer
+from pgsupervisor.daemon.handover import Handover
 from pgsupervisor.daemon.hosting import HostedPostmaster
 from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.daemon.program import Program
 from pgsupervisor.daemon.reporting import Reporter
-from pgsupervisor.errors import InventoryError
+from pgsupervisor.daemon.upgrade import Upgrade
+from pgsupervisor.errors import InventoryError, UpgradeError
 from pgsupervisor.inventory import load
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.supervisor import Report, Supervisor, Updated
+from pgsupervisor.supervision.kept import Report
+from pgsupervisor.supervision.supervisor import ALL, Supervisor, Updated
 from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
 from pgsupervisor.system.process import abandon
+from pgsupervisor.system.signals import SignalPipe
 from pgsupervisor.system.threads import started_pool
 from pgsupervisor.system.watch import Watcher
 
@@ -38,19 +51,45 @@ _ASKED_AT_ONCE = 32
 
 
 class Service:
-    """A daemon at work on one inventory."""
+    """A daemon at work on one inventory; it goes on from what was handed over `before`, if anything was.
 
-    def __init__(self, inventory: Inventory, log: FilteringBoundLogger) -> None:
-        self.started = time.time()
+    `program` is what it executes to be upgraded; without one it cannot be.
+    """
+
+    def __init__(
+        self,
+        inventory: Inventory,
+        log: FilteringBoundLogger,
+        *,
+        endpoint: Endpoint,
+        signals: SignalPipe,
+        program: Program | None,
+        before: Handover | None,
+    ) -> None:
+        self.started = time.time() if before is None else before.started
         self.inventory_path = inventory.path
         self._log = log
+        self._endpoint = endpoint
+        self._signals = signals
+        self._before = before
+        self._known = {} if before is None else dict(before.clusters)
+        self._hosted: WeakValueDictionary[str, HostedPostmaster] = WeakValueDictionary()
         self._reporter = Reporter(log)
         self._watcher = Watcher(asyncio.get_running_loop(), refused=self._reporter.polled)
         self._installations = Installations()
         asyncio.get_running_loop().set_default_executor(started_pool(_WORKING_AT_ONCE, "work"))
         self._asking = started_pool(_ASKED_AT_ONCE, "ask")
         self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake)
-        self._control = ControlServer(self._supervisor, self, self._watcher, self._reporter.mistake)
+        control = ControlServer(self._supervisor, self, self._watcher)
+        self._conversations = Conversations(control.answer, self._reporter.mistake)
+        self._entrance = Entrance(
+            endpoint.socket, self._conversations.serve, lambda error: self._reporter.mistake("connection", error)
+        )
+        self._upgrade: Upgrade | None = None
+        if program is not None:
+            self._upgrade = Upgrade(
+                program, self._supervisor, self._conversations, self._entrance, self._handover, lambda: self.ending, log
+            )
         self._leave = False
         self._end = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
@@ -60,21 +99,27 @@ class Service:
         """Whether the daemon is on its way out."""
         return self._end.is_set()
 
-    async def run(self, endpoint: Endpoint, ready: Callable[[], None]) -> None:
+    async def run(self, ready: Callable[[], None]) -> None:
         """Serve until the end is asked for; `ready` is called when orders are taken and servers are being started."""
-        self._handle_signals()
-        server = await asyncio.start_unix_server(self._control.connected, sock=endpoint.socket)
-        self._log.info("daemon started", pid=os.getpid(), socket=endpoint.path, inventory=self.inventory_path)
-        await self._supervisor.begin()
+        asyncio.get_running_loop().set_exception_handler(self._reporter.loop_mistake)
+        self._signals.listen(self._signalled)
+        adopt_orphans()
+        what = {"pid": os.getpid(), "socket": self._endpoint.path, "inventory": self.inventory_path}
+        self._entrance.open()
+        if self._before is None:
+            self._log.info("daemon started", **what)
+            await self._supervisor.begin()
+        else:
+            self._log.info("daemon upgraded", was=self._before.version, now=__version__, **what)
+            await self._go_on(self._before)
         ready()
         await self._end.wait()
         self._log.info("daemon stopping", servers="left running" if self._leave else "stopped")
         await self._supervisor.end(leave=self._leave)
-        server.close()
-        await self._control.close()
+        await self._conversations.close()
+        self._entrance.shut()
         self._watcher.close()
         self._asking.shutdown(wait=False, cancel_futures=True)
-        asyncio.get_running_loop().remove_signal_handler(signal.SIGCHLD)  # there will be no threads for it
         abandon()
         self._log.info("daemon stopped")
 
@@ -98,26 +143,60 @@ class Service:
         self._log.info("inventory applied", changes=changes, daemon=updated.daemon)
         return updated
 
+    async def upgrade(self) -> NoReturn:
+        """Become the installed version of this program; the process, its children and its clients stay.
+
+        Raises UpgradeError if that cannot be; everything goes on as it was then.
+        """
+        if self._upgrade is None:
+            raise UpgradeError("a demonstration is not upgraded; end it, and begin another one")
+        await self._upgrade.carry_out()
+
+    async def _go_on(self, before: Handover) -> None:
+        """Begin where another version has left off, and tell those who have asked for that."""
+        await self._supervisor.begin({name: each.life for name, each in before.clusters.items()})
+        for name, each in self._known.items():
+            self._log.warning("cluster forgotten", cluster=name, reason="it is not in the inventory any more")
+            for pidfd in each.pidfds:
+                os.close(pidfd)
+        self._reap()  # a short program of the other version may have outlived it
+        upgraded = {"was": before.version, "version": __version__, "pid": os.getpid()}
+        self._conversations.take_over(before.clients, Reply(upgraded))
+
+    def _handover(self, clients: Sequence[Handed]) -> Handover:
+        lives = {kept.spec.name: kept.life for kept in self._supervisor.select([ALL])}
+        return Handover(
+            version=__version__,
+            started=self.started,
+            socket=self._endpoint.path,
+            endpoint=self._endpoint.descriptors,
+            signals=self._signals.descriptors,
+            clients=tuple(clients),
+            clusters={name: self._hosted[name].carried(life) for name, life in lives.items()},
+        )
+
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
-        return HostedPostmaster(spec, post, self._watcher, self._installations, self._asking)
+        hosted = HostedPostmaster(spec, post, self._watcher, self._installations, self._asking)
+        if spec.name in self._known:
+            hosted.resume(self._known.pop(spec.name))
+        self._hosted[spec.name] = hosted
+        return hosted
 
-    def _handle_signals(self) -> None:
-        loop = asyncio.get_running_loop()
-        loop.set_exception_handler(self._reporter.loop_mistake)
-        for number in (signal.SIGTERM, signal.SIGINT):
-            loop.add_signal_handler(number, self._end_by_signal, number)
-        loop.add_signal_handler(signal.SIGHUP, self._reread)
-        # What outlives a postmaster comes to us; in a thread, since whoever starts a child keeps it waiting.
-        loop.add_signal_handler(signal.SIGCHLD, loop.run_in_executor, None, reap_orphans)
-        adopt_orphans()
-
-    def _end_by_signal(self, number: signal.Signals) -> None:
-        """End on the first signal; on a second SIGINT, an impatient Ctrl-C, do not wait for checkpoints."""
-        if self.ending and number is signal.SIGINT and not self._leave:
+    def _signalled(self, number: signal.Signals) -> None:
+        """End on SIGTERM and SIGINT; on a second SIGINT, an impatient Ctrl-C, do not wait for checkpoints."""
+        if number is signal.SIGCHLD:
+            self._reap()
+        elif number is signal.SIGHUP:
+            self._reread()
+        elif self.ending and number is signal.SIGINT and not self._leave:
             self._log.warning("immediate stop", reason="second SIGINT")
             self._supervisor.hasten()
         elif not self.ending:
             self.end(leave=None)
+
+    def _reap(self) -> None:
+        """Reap what came to us and has ended; in a thread, since whoever starts a child keeps that waiting."""
+        asyncio.get_running_loop().run_in_executor(None, reap_orphans)
 
     def _reread(self) -> None:
         task = asyncio.create_task(self._update_by_signal())
@@ -131,16 +210,31 @@ class Service:
             self._log.error("inventory refused", path=error.path, key=error.key, why=error.why)
 
 
-async def serve(inventory: Inventory, log: FilteringBoundLogger, ready: Callable[[], None] = lambda: None) -> None:
+async def serve(
+    inventory: Inventory,
+    log: FilteringBoundLogger,
+    *,
+    ready: Callable[[], None] = lambda: None,
+    program: Program | None = None,
+    before: Handover | None = None,
+) -> None:
     """Be the daemon of an inventory until a signal or an order ends it.
 
     Raises DaemonRunningError if one serves this socket already, ControlError if the socket cannot be made, and
     InventoryError if the directory of the logs cannot be.
     """
-    daemon = inventory.daemon
-    with Endpoint(daemon.socket, daemon.socket_mode, _group(daemon.admin_group)) as endpoint:
+    with SignalPipe(None if before is None else before.signals) as signals, _endpoint(inventory, before) as endpoint:
         _make_log_directory(inventory)
-        await Service(inventory, log).run(endpoint, ready)
+        service = Service(inventory, log, endpoint=endpoint, signals=signals, program=program, before=before)
+        await service.run(ready)
+
+
+def _endpoint(inventory: Inventory, before: Handover | None) -> Endpoint:
+    daemon = inventory.daemon
+    if before is None:
+        return Endpoint(daemon.socket, daemon.socket_mode, _group(daemon.admin_group))
+    # The socket stays where it is, also if the inventory names another place: that counts from the next start on.
+    return Endpoint(before.socket, daemon.socket_mode, None, before.endpoint)
 
 
 def _make_log_directory(inventory: Inventory) -> None:

@@ -11,34 +11,34 @@ from pgsupervisor.system.process import Process
 
 
 class Survivors:
-    """Tells by `post` how many are left, whenever one has ended. Lives in the event loop."""
+    """Tells by `post` how many are left of those `held`, whenever one has ended. Lives in the event loop."""
 
     def __init__(self, post: Post) -> None:
         self._post = post
-        self._held: list[Process] = []
+        self.held: list[Process] = []
 
     def hold(self, processes: list[Process]) -> None:
         """Take processes into care, in the place of any before."""
         self.let_go()
-        self._held = processes
+        self.held = processes
         for process in processes:
             asyncio.get_running_loop().add_reader(process, self._ended, process)
 
     def signal(self, number: Signals) -> None:
         """Send a signal to each of them."""
-        for process in self._held:
+        for process in self.held:
             process.signal(number)
 
     def let_go(self) -> None:
         """Let go of them; nothing is told any more."""
-        for process in self._held:
+        for process in self.held:
             self._close(process)
-        self._held = []
+        self.held = []
 
     def _ended(self, process: Process) -> None:
-        self._held.remove(process)
+        self.held.remove(process)
         self._close(process)
-        self._post(Orphaned(len(self._held)))
+        self._post(Orphaned(len(self.held)))
 
     def _close(self, process: Process) -> None:
         asyncio.get_running_loop().remove_reader(process)

@@ -17,6 +17,7 @@ class StartGate:
 
     def __init__(self, width: int) -> None:
         self._free = width
+        self._shut = False
         self._arrivals = count()
         self._waiting: list[tuple[int, int, asyncio.Future[None]]] = []
 
@@ -44,8 +45,17 @@ class StartGate:
         self._free += difference
         self._hand_out()
 
+    def shut(self) -> None:
+        """Let nobody through until it is opened again."""
+        self._shut = True
+
+    def open(self) -> None:
+        """Let through whoever has waited."""
+        self._shut = False
+        self._hand_out()
+
     def _hand_out(self) -> None:
-        while self._free > 0 and self._waiting:
+        while self._free > 0 and self._waiting and not self._shut:
             _, _, place = heapq.heappop(self._waiting)
             if not place.cancelled():
                 self._free -= 1

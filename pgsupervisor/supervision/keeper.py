@@ -40,6 +40,7 @@ from pgsupervisor.supervision.life import (
     Timeout,
 )
 from pgsupervisor.supervision.machine import step
+from pgsupervisor.supervision.resumption import cut_off
 
 
 class Postmaster(Protocol):
@@ -101,17 +102,26 @@ class Moment:
 class Keeper:
     """Owns the life of the cluster `name`; `policy` and `priority` may be replaced at any time.
 
-    `found` is set once it is known whether a postmaster runs already.
+    It may begin with a `life` that was led by another process until now. `found` is set once it is known whether a
+    postmaster runs already.
     """
 
     def __init__(
-        self, name: str, policy: Policy, priority: int, *, gate: StartGate, changed: Changed, mistake: Mistake
+        self,
+        name: str,
+        policy: Policy,
+        priority: int,
+        *,
+        gate: StartGate,
+        changed: Changed,
+        mistake: Mistake,
+        life: Life | None = None,
     ) -> None:
         self.name = name
         self.policy = policy
         self.priority = priority
         self.found = asyncio.Event()
-        self._now = Moment(Life())
+        self._now = Moment(life or Life())
         self._gate = gate
         self._changed = changed
         self._mistake = mistake
@@ -125,6 +135,15 @@ class Keeper:
     def life(self) -> Life:
         """The cluster's life at this moment."""
         return self._now.life
+
+    @property
+    def behind(self) -> bool:
+        """Whether something has happened that the life does not show yet."""
+        return not self._mailbox.empty()
+
+    async def catch_up(self) -> None:
+        """Wait until the life shows all that has happened."""
+        await self._mailbox.join()
 
     def post(self, event: Event) -> None:
         """Put an event into the mailbox; it is taken in its turn."""
@@ -148,6 +167,8 @@ class Keeper:
         """
         try:
             await self._find(postmaster)
+            for action in cut_off(self.life):
+                self._perform(action, postmaster)
             while True:
                 event, taken = await self._take()
                 before = self.life
@@ -183,6 +204,7 @@ class Keeper:
         self._now.follow(None)
         while not self._mailbox.empty():
             _, taken = self._mailbox.get_nowait()
+            self._mailbox.task_done()
             if taken is not None and not taken.done():
                 taken.set_result(self._now)
 
@@ -190,9 +212,14 @@ class Keeper:
         """Wait for the next event; the passing of the deadline is one."""
         try:
             async with asyncio.timeout_at(self.life.deadline):
-                return await self._mailbox.get()
+                return await self._from_mailbox()
         except TimeoutError:
             return Timeout(), None
+
+    async def _from_mailbox(self) -> tuple[Event, asyncio.Future[Moment] | None]:
+        taken = await self._mailbox.get()
+        self._mailbox.task_done()  # before anybody who waits for that can look, it has been lived
+        return taken
 
     def _live(self, event: Event, postmaster: Postmaster) -> None:
         life, actions = step(self.policy, self.life, event, asyncio.get_running_loop().time())

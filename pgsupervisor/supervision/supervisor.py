@@ -7,18 +7,20 @@ tells those who listen which clusters changed.
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, field, replace
+from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
-from typing import Protocol, Self, TypeAlias, TypeVar
+from types import MappingProxyType
+from typing import Self, TypeVar
 
 from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
-from pgsupervisor.supervision.configuration import Prospects, Setting
+from pgsupervisor.supervision.configuration import Prospects
 from pgsupervisor.supervision.gate import StartGate
-from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake, Post, Postmaster
+from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake
+from pgsupervisor.supervision.kept import Assignments, Host, Kept, Report
 from pgsupervisor.supervision.life import Event, Kill, Life, Order, Reload, Restart, Spawned, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
 from pgsupervisor.supervision.plan import Action, Plan, daemon_keys, diff
@@ -27,87 +29,6 @@ Result = TypeVar("Result")
 
 ALL = "all"
 """The name that means every cluster."""
-
-
-Assignments: TypeAlias = Mapping[str, str | None]
-"""Settings by name, with the values that they are to have in a file; None: not to be set there."""
-
-Undo: TypeAlias = Callable[[], Awaitable[None]]
-"""Puts a file back as it was. Raises ConfigurationError if somebody else has changed it meanwhile, and OSError."""
-
-
-class HostedConfiguration(Protocol):
-    """A cluster's configuration: where its settings stand, how they are changed, what a start would make of them."""
-
-    async def prospects(self, spec: ClusterSpec) -> Prospects:
-        """Return what a start by this spec would meet."""
-
-    async def settings(self) -> Sequence[Setting]:
-        """Return where every setting stands that a file sets or the server knows, by name.
-
-        Raises OSError if the files cannot be read, and ProbeError if a server runs that cannot be asked.
-        """
-
-    async def write(self, changes: Assignments) -> Undo:
-        """Set (or with None take out) settings in its postgresql.conf, and return what puts it back as it was.
-
-        Raises ConfigurationError if a setting cannot be changed there, or PostgreSQL refuses it, ValueError for what
-        no file can say, and OSError if the file cannot be written; it is as it was then.
-        """
-
-
-class HostedPostmaster(Postmaster, Protocol):
-    """A postmaster as the supervisor's host makes it: a keeper can move it, and it can be asked where it is."""
-
-    def renew(self, spec: ClusterSpec) -> None:
-        """Go by this spec from the next start on."""
-
-    @property
-    def version(self) -> str | None:
-        """The PostgreSQL version of the installation, such as `15.18`; None if it has not been looked at yet."""
-
-    @property
-    def port(self) -> int | None:
-        """The port that the server uses, or, while none runs, would use as far as the inventory says."""
-
-    @property
-    def socket_directory(self) -> str | None:
-        """The directory of the running server's Unix socket."""
-
-    @property
-    def polled(self) -> str:
-        """Why its configuration files have to be polled; empty if they need not be."""
-
-    @property
-    def configuration(self) -> HostedConfiguration:
-        """Its configuration."""
-
-
-Host: TypeAlias = Callable[[ClusterSpec, Post], HostedPostmaster]
-"""Makes a cluster's postmaster, which posts its facts."""
-
-Report: TypeAlias = Callable[[str, Life], None]
-"""Is told of each life that an order's clusters go through."""
-
-
-@dataclass(slots=True)
-class Kept:
-    """A cluster in our care: what the inventory says, the keeper of its life, its postmaster.
-
-    `ordered_down` is whether it is to be down by the last order: what we start unasked, we do not start against that.
-    """
-
-    spec: ClusterSpec
-    keeper: Keeper
-    postmaster: HostedPostmaster
-    task: asyncio.Task[None]
-    configuring: asyncio.Lock = field(default_factory=asyncio.Lock)
-    ordered_down: bool = False
-
-    @property
-    def life(self) -> Life:
-        """The cluster's life at this moment."""
-        return self.keeper.life
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,11 +83,32 @@ class Supervisor:
         self._works: set[asyncio.Task[object]] = set()
         self._ending = False
 
-    async def begin(self) -> None:
-        """Take every cluster into care, adopt the servers that run, and start the others that shall run."""
-        for kept in await self._add(self.inventory.clusters.values()):
-            if not kept.ordered_down:
-                kept.keeper.post(Start())
+    async def begin(self, lives: Mapping[str, Life] = MappingProxyType({})) -> None:
+        """Take every cluster into care, adopt the servers that run, and start the others that shall run.
+
+        The `lives`, by name, are gone on with: another process has led them until now.
+        """
+        async with self._updating:
+            for kept in await self._add(self.inventory.clusters.values(), lives):
+                if kept.spec.name not in lives and not kept.ordered_down:
+                    kept.keeper.post(Start())
+
+    @property
+    def busy(self) -> list[str]:
+        """What is under way that must not be cut off: the names of clusters, or that the inventory is applied."""
+        clusters = [name for name, kept in self._kept.items() if kept.busy]
+        return ["the inventory", *clusters] if self._updating.locked() else clusters
+
+    async def rest(self) -> None:
+        """Start no server any more until `go_on`, and wait until nothing is under way that must not be cut off."""
+        self._gate.shut()
+        while self.busy:
+            async with self._updating:
+                await asyncio.gather(*(kept.rest() for kept in self._kept.values()))
+
+    def go_on(self) -> None:
+        """Start servers again."""
+        self._gate.open()
 
     def select(self, names: Sequence[str]) -> list[Kept]:
         """Return the clusters that `names` means, each once, in the inventory's order; a name may be a glob or `all`.
@@ -326,17 +268,25 @@ class Supervisor:
             if prospects.fatal
         }
 
-    async def _add(self, specs: Iterable[ClusterSpec]) -> list[Kept]:
+    async def _add(self, specs: Iterable[ClusterSpec], lives: Mapping[str, Life] = MappingProxyType({})) -> list[Kept]:
         """Take clusters into care, and return those that shall be started, in their order."""
         if self._ending:
             return []
-        added = [self._take_in(spec) for spec in specs]
+        added = [self._take_in(spec, lives.get(spec.name)) for spec in specs]
         # Whatever runs is adopted before anything is started: only then is the order of starts by priority alone.
         await asyncio.gather(*(kept.keeper.found.wait() for kept in added))
         return sorted((kept for kept in added if kept.spec.autostart), key=lambda kept: kept.spec.priority)
 
-    def _take_in(self, spec: ClusterSpec) -> Kept:
-        keeper = Keeper(spec.name, spec, spec.priority, gate=self._gate, changed=self._changed, mistake=self._mistake)
+    def _take_in(self, spec: ClusterSpec, life: Life | None) -> Kept:
+        keeper = Keeper(
+            spec.name,
+            spec,
+            spec.priority,
+            gate=self._gate,
+            changed=self._changed,
+            mistake=self._mistake,
+            life=life,
+        )
         postmaster = self._host(spec, keeper.post)
         task = asyncio.create_task(keeper.run(postmaster), name=f"keeper {spec.name}")
         kept = self._kept[spec.name] = Kept(spec, keeper, postmaster, task)

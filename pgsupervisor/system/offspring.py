@@ -71,5 +71,26 @@ def reap_orphans() -> None:
             os.waitid(os.P_PID, ended.si_pid, os.WEXITED | os.WNOHANG)
 
 
+class Inherited:
+    """A child that another program has started in this process: execve(2) keeps children, and subprocess knows none."""
+
+    def __init__(self, pid: int) -> None:
+        """Know the child `pid` as ours; nobody else can have its number until it is waited for."""
+        self.pid = pid
+        self.returncode: int | None = None
+        with _forking:
+            _ours[:] = [*_waited_for(), self]
+
+    def wait(self) -> int:
+        """Wait for its end, and return its exit status; after the signal N it is -N, as subprocess has it.
+
+        Raises ChildProcessError if it is no child of ours.
+        """
+        if self.returncode is None:
+            _, status = os.waitpid(self.pid, 0)
+            self.returncode = os.waitstatus_to_exitcode(status)
+        return self.returncode
+
+
 def _waited_for() -> list[Child]:
     return [child for child in _ours if child.returncode is None]

@@ -99,13 +99,13 @@ class Process:
     True
     """
 
-    def __init__(self, pid: int) -> None:
-        """Hold the process `pid`.
+    def __init__(self, pid: int, pidfd: int | None = None) -> None:
+        """Hold the process `pid`, by a `pidfd` of it if there is one already.
 
         Raises ProcessLookupError if there is none.
         """
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid)
+        self.pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
 
     def fileno(self) -> int:
         """Return the pidfd, which is readable once the process has ended."""
@@ -231,11 +231,13 @@ def run(
     run_as: User | None = None,
     timeout: float | None = None,
     stdin: int = subprocess.DEVNULL,
+    directory: str = "/",
 ) -> subprocess.CompletedProcess[str]:
     """Run a short program to its end and return what it said; bytes that are no UTF-8 are kept as surrogates.
 
     `timeout` is in seconds; when it is over, the program and all that it started (its process group) are killed, and
-    subprocess.TimeoutExpired is raised. `stdin` is a file descriptor that the program may read.
+    subprocess.TimeoutExpired is raised. `stdin` is a file descriptor that the program may read, and `directory` where
+    it works.
     Raises OSError if the program cannot be executed.
     """
     started = offspring.start(
@@ -247,7 +249,7 @@ def run(
             stderr=subprocess.PIPE,
             encoding="utf-8",
             errors="surrogateescape",
-            cwd="/",
+            cwd=directory,
             start_new_session=True,
             umask=0o077,
             **_identity(run_as),

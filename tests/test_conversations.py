@@ -1,0 +1,232 @@
+"""Conversations that are handed over: the client notices nothing, or hears what it is that he waits for no longer."""
+
+from __future__ import annotations
+
+import asyncio
+import socket
+from collections.abc import Sequence
+from pathlib import Path
+from typing import cast
+
+import pytest
+from control import Door, Stranger, play
+from fakes import spec
+
+from pgsupervisor.control import protocol
+from pgsupervisor.control.conversations import Conversations, Handed
+from pgsupervisor.control.protocol import Reply, Request
+
+UPGRADED = Reply({"was": "1", "version": "2", "pid": 3})
+
+
+async def change_hands(door: Door) -> Sequence[Handed]:
+    """Hand all conversations over to others, as to another process."""
+    handed = await door.conversations.hand_over()
+    await door.conversations.close()
+    door.conversations = Conversations(door.server.answer, door._mistake)
+    door.conversations.take_over(handed, UPGRADED)
+    return handed
+
+
+async def served(door: Door) -> Stranger:
+    """Visit, and be served."""
+    one = await door.visit()
+    assert "error" not in await one.call("GetDaemon")
+    return one
+
+
+def test_who_is_silent_goes_along() -> None:
+    """Who has asked nothing, or half of something, is answered by the others when he has asked it."""
+
+    async def scene(door: Door) -> None:
+        silent, half = await served(door), await served(door)
+        half.say(b'{"method": "io.pgsup')
+        await asyncio.sleep(0.01)
+        await change_hands(door)
+        half.say(b'ervisor.GetDaemon"}\0')
+        assert "parameters" in await half.hear()
+        assert "parameters" in await silent.call("GetDaemon")
+
+    play(scene)
+
+
+@pytest.mark.parametrize("size", [1, 40])
+def test_what_was_sent_is_answered_once(size: int) -> None:
+    """Whatever was asked before, all at once, is answered in its order, by the one or by the other."""
+
+    async def scene(door: Door) -> None:
+        one = await served(door)
+        for number in range(size):
+            one.ask("GetStatus", {"names": [f"x{number}"]})
+        await one.writer.drain()
+        await change_hands(door)
+        replies = [await one.hear() for _ in range(size)]
+        assert [reply["parameters"] for reply in replies] == [{"name": f"x{number}"} for number in range(size)]
+        assert "parameters" in await one.call("GetDaemon")
+
+    play(scene)
+
+
+def test_who_watches_goes_on_to_watch() -> None:
+    """A Monitor begins anew where it goes on."""
+
+    async def scene(door: Door) -> None:
+        one = await served(door)
+        first = await one.call("Monitor", {"names": ["a"]}, more=True)
+        await change_hands(door)
+        again = await one.hear()
+        assert (again["continues"], _names(again)) == (True, _names(first))
+        door.postmaster("a").end("killed")
+        assert _names(await one.hear()) == ["a"]
+
+    play(scene)
+
+
+def test_who_waits_for_an_order_hears_that_it_goes_on() -> None:
+    """An order's client hears that, and no more of it, and may ask something else; what was ordered is done."""
+
+    async def scene(door: Door) -> None:
+        await door.until("a", "RUNNING")
+        door.postmaster("a").obeys = frozenset()
+        one, gone = await served(door), await served(door)
+        assert "progress" in str(await one.call("Stop", {"names": ["a"]}, more=True))
+        gone.ask("Stop", {"names": ["b"]})
+        gone.hang_up()
+        await door.until("b", "STOPPED")
+        handed = await door.conversations.hand_over()
+        assert await one.hear() == {"error": protocol.UPGRADING, "parameters": {}}
+        assert len(handed) == 1
+        door.conversations.take_back(UPGRADED)
+        door.postmaster("a").end(clean=True)
+        await door.until("a", "STOPPED")
+        assert _names(await one.call("GetStatus", {"names": ["a"]})) == ["a"]
+
+    play(scene)
+
+
+def test_an_order_that_was_not_begun() -> None:
+    """An order behind one that waits is carried out by the others, and its client hears what comes of it."""
+
+    async def scene(door: Door) -> None:
+        await door.until("a", "RUNNING")
+        door.postmaster("a").obeys = frozenset()
+        one = await served(door)
+        one.ask("Stop", {"names": ["a"]})
+        one.ask("Stop", {"names": ["b"]})
+        await door.until("a", "STOPPING")
+        await change_hands(door)
+        assert await one.hear() == {"error": protocol.UPGRADING, "parameters": {}}
+        assert "outcomes" in str(await one.hear())
+        assert door.state("b") == "STOPPED"
+
+    play(scene)
+
+
+def test_who_follows_a_log_hears_why_that_ends(tmp_path: Path) -> None:
+    """A log is not begun anew: its lines would be told twice."""
+    (tmp_path / "log").write_text("one\n")
+
+    async def scene(door: Door) -> None:
+        one = await served(door)
+        told = await one.call("GetLog", {"name": "a", "lines": 1, "follow": True}, more=True)
+        assert told["parameters"] == {"text": "one\n"}
+        await change_hands(door)
+        assert await one.hear() == {"error": protocol.UPGRADING, "parameters": {}}
+        assert "parameters" in await one.call("GetDaemon")
+
+    play(scene, spec("a", logfile=str(tmp_path / "log")))
+
+
+def test_who_asked_for_the_upgrade_hears_of_it() -> None:
+    """UpgradeDaemon is answered by the others, and what its client asked behind it as well."""
+
+    async def scene(door: Door) -> None:
+        one = await served(door)
+        one.ask("UpgradeDaemon")
+        one.ask("GetDaemon")
+        await door.upgrading.wait()
+        await change_hands(door)
+        assert await one.hear() == {"parameters": dict(UPGRADED.parameters)}
+        assert "inventory" in str(await one.hear())
+
+    play(scene)
+
+
+def test_an_upgrade_that_is_refused() -> None:
+    """A refusal is an answer like any other; one that comes late is told on the way back."""
+
+    async def scene(door: Door) -> None:
+        one = await served(door)
+        one.ask("UpgradeDaemon")
+        await door.upgrading.wait()
+        door.refuse.set()
+        refused = {"error": protocol.UPGRADE_REFUSED, "parameters": {"why": "there is no other version"}}
+        assert await one.hear() == refused
+        door.refuse.clear()
+        one.ask("UpgradeDaemon")
+        await door.upgrading.wait()
+        assert [each.asked for each in await door.conversations.hand_over()] == [True]
+        door.refuse.set()
+        door.conversations.take_back(Reply({"why": "late"}, error=protocol.UPGRADE_REFUSED))
+        assert await one.hear() == {"error": protocol.UPGRADE_REFUSED, "parameters": {"why": "late"}}
+        assert "parameters" in await one.call("GetDaemon")
+
+    play(scene)
+
+
+def test_who_does_not_read_is_dropped(tmp_path: Path) -> None:
+    """A client that has not read what he was told keeps nobody waiting for long: he does not go along."""
+    (tmp_path / "log").write_text("x" * 2**20)
+
+    async def scene(door: Door) -> None:
+        other = await served(door)
+        told = asyncio.Event()
+        loop = asyncio.get_running_loop()
+        with socket.socket(socket.AF_UNIX) as one:
+            one.connect(door.path)
+            one.sendall(protocol.encode_request(Request("io.pgsupervisor.GetLog", {"name": "a", "lines": 1})))
+            loop.add_reader(one, told.set)
+            await told.wait()
+            loop.remove_reader(one)
+            assert len(await change_hands(door)) == 1
+        assert "parameters" in await other.call("GetDaemon")
+
+    play(scene, spec("a", logfile=str(tmp_path / "log")))
+
+
+def test_who_watches_and_does_not_read_is_dropped() -> None:
+    """Of what one who watches has not read, no half is given to others."""
+
+    async def scene(door: Door) -> None:
+        await door.until("a", "RUNNING")
+        await served(door)
+        one = await served(door)
+        one.writer.transport.pause_reading()
+        one.ask("Monitor", {"names": ["a"]}, more=True)
+        for number in range(4_000):
+            door.postmaster("a").get_ready(standby=number % 2 == 0)
+            await asyncio.sleep(0)
+        assert len(await change_hands(door)) == 1
+
+    play(scene)
+
+
+def test_nonsense_does_not_go_along() -> None:
+    """Who said what is no message is not given to others: the connection ends."""
+
+    async def scene(door: Door) -> None:
+        await door.until("a", "RUNNING")
+        door.postmaster("a").obeys = frozenset()
+        one = await served(door)
+        one.ask("Stop", {"names": ["a"]})
+        one.say(b"nonsense\0")
+        await door.until("a", "STOPPING")
+        assert await change_hands(door) == []
+        assert b"Upgrading" in await one.hear_out()
+
+    play(scene)
+
+
+def _names(reply: dict[str, object]) -> list[object]:
+    parameters = cast("dict[str, list[dict[str, object]]]", reply["parameters"])
+    return [each["name"] for each in parameters["clusters"]]

@@ -49,12 +49,11 @@ def prepare(site: Site) -> Daemon:
         site.add(name, installation_number(number))
     site.add("stopping", stop_mode="smart", stop_timeout="1h")
     site.add("backoff", restart_delay="1h", restart_max_delay="1h")
-    for name in ("fatal", "stopped"):
-        site.declare(name, site.directory / "nowhere" / name)
+    site.add("fatal").chmod(0o755)
+    site.add("stopped", autostart=False)
     add_clock(site)
     daemon = site.start()
     site.order("Start", "blog", "shop", "stopping", "backoff", "clock")
-    site.order("Stop", "stopped")
     for name in ("blog", "backoff"):
         os.kill(site.pid(name), signal.SIGKILL)
     site.wait_for("blog", lambda each: (each["state"], each["restarts"]) == ("RUNNING", 1))

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import errno
 import os
+import signal
 from collections.abc import Container
 from typing import BinaryIO
 
@@ -91,8 +92,15 @@ def start(installation: Installation, spec: ClusterSpec) -> Running:
     child = cluster.daemon_process
     if child is None:
         raise CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
+    try:
+        process = Process(child.pid)
+    except OSError:
+        # No descriptor is left. Nobody could hold it, or hear of its end: then rather none, and later another.
+        child.send_signal(signal.SIGQUIT)
+        child.wait()
+        raise
     oom.lower(child.pid, oom.PROTECTED)
-    return Running(spec, installation, cluster, Process(child.pid), child, offset)
+    return Running(spec, installation, cluster, process, child, offset)
 
 
 def _cluster(installation: Installation, spec: ClusterSpec) -> Cluster:

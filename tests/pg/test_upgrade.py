@@ -14,7 +14,7 @@ import psutil
 import pytest
 from daemons import Daemon, Record, Site, installation_number, new_site
 from machine import NewDataDirectory
-from servers import add_clock, append, client, reloads
+from servers import add_clock, append, client, new_directory, reloads, write
 
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
@@ -49,11 +49,15 @@ def prepare(site: Site) -> Daemon:
         site.add(name, installation_number(number))
     site.add("stopping", stop_mode="smart", stop_timeout="1h")
     site.add("backoff", restart_delay="1h", restart_max_delay="1h")
-    site.add("fatal").chmod(0o755)
-    site.add("stopped", autostart=False)
+    for name in ("fatal", "stopped"):
+        ancient = new_directory(site.directory / name, site.directory)
+        ancient.chmod(0o700)
+        write(ancient / "PG_VERSION", "9.6\n", ancient)
+        site.declare(name, ancient)
     add_clock(site)
     daemon = site.start()
     site.order("Start", "blog", "shop", "stopping", "backoff", "clock")
+    site.order("Stop", "stopped")
     for name in ("blog", "backoff"):
         os.kill(site.pid(name), signal.SIGKILL)
     site.wait_for("blog", lambda each: (each["state"], each["restarts"]) == ("RUNNING", 1))

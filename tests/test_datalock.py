@@ -54,7 +54,7 @@ def test_what_postgresql_reads_a_number_in(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wrong"), [("", "is empty"), ("\n", "names no process"), ("x\n", "names no process"), ("0\n", "names no")]
+    ("text", "wrong"), [("\n", "names no process"), ("x\n", "names no process"), ("0\n", "names no")]
 )
 def test_what_names_no_process(tmp_path: Path, text: str, wrong: str) -> None:
     """Over what names no process PostgreSQL starts no server, so it is said what to do about it."""
@@ -62,6 +62,15 @@ def test_what_names_no_process(tmp_path: Path, text: str, wrong: str) -> None:
     why = str(datalock.problem(str(tmp_path)))
     assert why.startswith(f"{tmp_path}/postmaster.pid {wrong}")
     assert "remove the file" in why
+
+
+def test_an_empty_file(tmp_path: Path, postgres: str) -> None:
+    """An empty file is the lock of a server that is being started, if one is there, and else of one that was killed."""
+    (tmp_path / pidfile.NAME).write_text("")
+    with sleeper(directory=str(tmp_path)), sleeper(directory="/tmp", program=postgres):
+        assert datalock.problem(str(tmp_path)) is None
+    with sleeper(directory=str(tmp_path), program=postgres):
+        assert str(datalock.problem(str(tmp_path))).startswith(f"{tmp_path}/postmaster.pid is empty")
 
 
 def test_no_lock_file(tmp_path: Path) -> None:

@@ -114,24 +114,12 @@ def unix_problems(directories: list[str], port: int, run_as: User | None) -> lis
             found.append(
                 f"the socket {path} is in use{_holder(path)}; stop that server, or choose another port or directory"
             )
-        elif _is_empty(f"{path}.lock"):
-            # PostgreSQL cannot know that no other server is just making it (CreateLockFile in miscinit.c); nor can we.
-            found.append(
-                f"{path}.lock is empty, as a server leaves it that is killed in the moment in which it makes the file, "
-                "and PostgreSQL starts none over that: make sure that none starts there, and remove the file"
-            )
     return found
 
 
 def _writable(directory: str, run_as: User | None) -> bool:
     """Tell whether a server could make its socket there."""
     return Path(directory).is_dir() and may(run_as, directory, os.W_OK) and may(run_as, directory, os.X_OK)
-
-
-def _is_empty(path: str) -> bool:
-    with contextlib.suppress(OSError):
-        return os.stat(path).st_size == 0
-    return False
 
 
 def _in_use(path: str) -> bool:

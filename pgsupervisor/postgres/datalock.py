@@ -11,6 +11,10 @@ the disk: a second server starts, and the data are lost. So these are looked for
   server that started after this machine (or container) came up, and whose shared memory is not here. Had it been one
   of ours, that would be here still, also after a SIGKILL of everything.
 
+A file that is empty is what a server leaves that was killed between making it and writing into it, or what one has at
+this moment that is being started; that one works in the directory already. Where none does, a start takes the file over
+(`lockfile`).
+
 A file from before this machine came up proves nothing there: it is what a power cut leaves, and it looks the same if a
 server of another machine has been running all the time. PostgreSQL starts over it, and so do we: a file that had to be
 removed by hand after each power cut would be removed without a look, sooner or later.
@@ -63,7 +67,7 @@ def obstacle(data_directory: str) -> Obstacle | None:
     path = str(Path(data_directory, pidfile.NAME))
     written = pidfile.parse(text)
     if written is None:
-        return None if _number(text) else Obstacle(_unreadable(path, text))
+        return None if _number(text) or _left_empty(text, data_directory) else Obstacle(_unreadable(path, text))
     holder = _holder(written, data_directory)
     if holder is not None:
         return Obstacle(_held(written, holder, data_directory), holder)
@@ -86,6 +90,11 @@ def is_foreign(written: PidFile, *, up_since: float, memory_here: bool) -> bool:
     memory is here, or may have been.
     """
     return written.started is not None and written.started > up_since and not memory_here
+
+
+def _left_empty(text: str, data_directory: str) -> bool:
+    """Tell whether a lock file has been left empty by a server that is no more."""
+    return not text and _all_seen(data_directory) and not pidfile.at_work(data_directory)
 
 
 def _started_elsewhere(written: PidFile) -> bool:

@@ -24,6 +24,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
@@ -163,6 +164,21 @@ def wrote(known: Facts, written: PidFile, data_directory: str) -> bool:
         )
     except (FileNotFoundError, NotADirectoryError):
         return False
+
+
+def at_work(data_directory: str) -> bool:
+    """Tell whether any process of PostgreSQL that we see works in a data directory."""
+    return any(_works_there(int(pid), data_directory) for pid in os.listdir("/proc") if pid.isdecimal())
+
+
+def _works_there(pid: int, data_directory: str) -> bool:
+    try:
+        if not works_in(pid, data_directory):
+            return False
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        return False
+    known = facts(pid)
+    return known is not None and (known.executable is None or _runs_postgres(known.executable))
 
 
 def of_pg_upgrade(server: Process) -> bool:

@@ -13,7 +13,7 @@ from pathlib import Path
 
 from pgsupervisor.errors import ConfigurationError
 from pgsupervisor.postgres import command, pidfile
-from pgsupervisor.postgres.addresses import split_list, tcp_problems, unix_problems
+from pgsupervisor.postgres.addresses import socket_path, split_list, tcp_problems, unix_problems
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
@@ -50,9 +50,8 @@ def problems(
     if wrong is not None:
         return [*found, wrong]
     try:
-        return found + _configured_problems(
-            installation, data_directory, run_as=run_as, config_file=config_file, settings=settings
-        )
+        chosen = _chosen(installation, data_directory, config_file, settings)
+        return found + _configured_problems(data_directory, chosen, run_as)
     except (ConfigurationError, OSError) as error:
         return [*found, f"the configuration cannot be read: {error}"]
 
@@ -168,21 +167,59 @@ def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
     return found
 
 
-def _configured_problems(
+def socket_locks(
     installation: Installation,
     data_directory: str,
     *,
-    run_as: User | None,
-    config_file: str | None,
-    settings: Settings | None,
+    config_file: str | None = None,
+    settings: Settings | None = None,
 ) -> list[str]:
-    """Return what is wrong with what the configuration names: the data directory, the port and the sockets."""
+    """Return the paths of the lock files that a server would make beside its Unix sockets.
+
+    Raises ConfigurationError or OSError if its configuration cannot be read.
+    """
+    chosen = _chosen(installation, data_directory, config_file, settings)
+    port = _port(chosen)
+    if port is None:
+        return []
+    directories = _socket_directories(data_directory, chosen)
+    return [f"{socket_path(directory, port)}.lock" for directory in directories if not directory.startswith("@")]
+
+
+def _chosen(
+    installation: Installation, data_directory: str, config_file: str | None, settings: Settings | None
+) -> dict[str, str]:
+    """Return what a server would go by of the settings that name a directory or an address."""
     written = ConfigFile(
         config_file or Path(data_directory, "postgresql.conf"), auto_file=Path(data_directory, "postgresql.auto.conf")
     )
     configured = written.getset(("port", "listen_addresses", "unix_socket_directories", "data_directory"))
     given = {name.lower().replace("-", "_"): value for name, value in (settings or {}).items()}
     chosen = {name: value for name, value in configured.items() if value is not None} | given
+    if "unix_socket_directories" not in chosen:
+        chosen["unix_socket_directories"] = installation.default_socket_directories
+    return chosen
+
+
+def _port(chosen: Settings) -> int | None:
+    """Return the port that a server would use; None if that is no port, which is for PostgreSQL itself to judge."""
+    try:
+        port = int(chosen.get("port", "5432"), base=0)
+    except ValueError:
+        return None
+    return port if port in _PORTS else None
+
+
+def _socket_directories(data_directory: str, chosen: Settings) -> list[str]:
+    """Return where a server would make its sockets. It works in its data directory, and so do relative paths."""
+    return [
+        directory if directory.startswith("@") else os.path.join(data_directory, directory)
+        for directory in split_list(chosen["unix_socket_directories"])
+    ]
+
+
+def _configured_problems(data_directory: str, chosen: Settings, run_as: User | None) -> list[str]:
+    """Return what is wrong with what the configuration names: the data directory, the port and the sockets."""
     found = []
     elsewhere = chosen.get("data_directory")
     if (
@@ -194,18 +231,13 @@ def _configured_problems(
             f"the configuration sets data_directory to {elsewhere}, so the server would run there and not on "
             f"{data_directory}; make both the same"
         )
-    if "unix_socket_directories" not in chosen:
-        chosen["unix_socket_directories"] = installation.default_socket_directories
     return found + _address_problems(data_directory, chosen, run_as)
 
 
 def _address_problems(data_directory: str, chosen: Settings, run_as: User | None) -> list[str]:
-    try:
-        port = int(chosen.get("port", "5432"), base=0)
-    except ValueError:
-        port = 0
-    if port not in _PORTS:
-        return []  # for PostgreSQL itself to judge: see configuration_problem
+    port = _port(chosen)
+    if port is None:
+        return []
     server = pidfile.postmaster(data_directory)
     if server is not None:
         with server:
@@ -213,12 +245,7 @@ def _address_problems(data_directory: str, chosen: Settings, run_as: User | None
             if written is not None and written.port == port:
                 return []
     addresses = split_list(chosen.get("listen_addresses", "localhost"))
-    # The server works in its data directory, and so do relative paths.
-    directories = [
-        directory if directory.startswith("@") else os.path.join(data_directory, directory)
-        for directory in split_list(chosen["unix_socket_directories"])
-    ]
-    return tcp_problems(addresses, port) + unix_problems(directories, port, run_as)
+    return tcp_problems(addresses, port) + unix_problems(_socket_directories(data_directory, chosen), port, run_as)
 
 
 def _name(run_as: User | None) -> str:

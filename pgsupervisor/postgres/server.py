@@ -28,7 +28,7 @@ from pgsupervisor.errors import (
     ClusterStartupError,
     ClusterTimeoutError,
 )
-from pgsupervisor.postgres import command, datalock, pidfile, preflight
+from pgsupervisor.postgres import command, datalock, lockfile, pidfile, preflight
 from pgsupervisor.postgres.initdb import LogFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.pidfile import PidFile
@@ -180,6 +180,9 @@ class Server:
             if locked is not None:
                 raise ClusterLockedError(locked)
             self._given = {name: str(value) for name, value in dict(settings or {}).items()}
+            lockfile.take_over(
+                self.installation, self.data_directory, config_file=self.config_file, settings=self._given
+            )
             extra = {**pidfile.ignoring(leftover, self.data_directory), **(environment or {})}
             with open(os.devnull, "wb") if logfile is None else contextlib.nullcontext(logfile) as output:
                 self.daemon_process = self._spawn(output.fileno(), extra)

@@ -10,9 +10,9 @@ from pathlib import Path
 
 from daemons import Site
 from machine import SERVER_USER
-from servers import sleeper, write_pid_file
+from servers import sleeper, write, write_pid_file
 
-from pgsupervisor.postgres import Cluster
+from pgsupervisor.postgres import Cluster, Installation
 from pgsupervisor.system.process import run
 
 LINES = ("/elsewhere", 1, 5432, "", "", "1 1", "ready")
@@ -104,17 +104,26 @@ def test_a_daemon_and_the_number_of_another_server(site: Site) -> None:
 
 def test_what_names_no_process(site: Site) -> None:
     """Over such a file PostgreSQL starts nothing: it is said what to do, and once that is done, the server starts."""
-    files = {name: write_pid_file(site.add(name), run_as=SERVER_USER) for name in ("empty", "zeros")}
-    files["zeros"].write_text("\0" * 4096)
+    path = write_pid_file(site.add("shop"), run_as=SERVER_USER)
+    path.write_text("\0" * 4096)
     daemon = site.start()
-    refused = site.pgsupctl("start", "all")
-    wrong = {"empty": "is empty", "zeros": "names no process"}
-    for name, path in files.items():
-        record = site.status(name)
-        why = f"{path} {wrong[name]}, as after a crash of the machine, and PostgreSQL starts no server over that"
-        reason = f"{why}: make sure that none runs there, and remove the file; the server is started then"
-        assert (record["state"], record["reason"]) == ("BACKOFF", reason)
-        path.unlink()
-        again = site.wait_for_state(name, "RUNNING")
-        assert (again["reason"], again["restarts"]) == ("", 0)
+    refused = site.pgsupctl("start", "shop")
+    record = site.status("shop")
+    why = f"{path} names no process, as after a crash of the machine, and PostgreSQL starts no server over that"
+    reason = f"{why}: make sure that none runs there, and remove the file; the server is started then"
+    assert (record["state"], record["reason"]) == ("BACKOFF", reason)
+    path.unlink()
+    again = site.wait_for_state("shop", "RUNNING")
+    assert (again["reason"], again["restarts"]) == ("", 0)
     assert (refused.returncode, daemon.logged(now="FATAL")) == (1, [])
+
+
+def test_what_a_server_was_killed_over(site: Site, installation: Installation) -> None:
+    """Lock files that a server was killed over before it had written into them are in no server's way."""
+    data_directory = site.add("shop", installation)
+    written = write_pid_file(data_directory, run_as=SERVER_USER)
+    socket_lock = write(site.directory / f".s.PGSQL.{site.clusters['shop']['port']}.lock", "", data_directory)
+    site.run()
+    pid = site.pid("shop")
+    assert [int(path.read_text().split()[0]) for path in (written, socket_lock)] == [pid, pid]
+    assert site.status("shop")["restarts"] == 0

@@ -28,6 +28,7 @@ from chaos.plan import (
     Plan,
     Save,
     Strike,
+    UpgradeDaemon,
 )
 from chaos.stage import psql
 from daemons import Site
@@ -107,6 +108,8 @@ class Hand:
             case KillDaemon():
                 assert self._site.daemons[-1].end(signal.SIGKILL) == -signal.SIGKILL
                 self._site.start()
+            case UpgradeDaemon():
+                assert self._site.call("UpgradeDaemon")["pid"] == self._site.daemons[-1].pid
             case _:
                 assert_never(act)
 

@@ -91,7 +91,14 @@ class KillDaemon:
     at: float
 
 
-Act: TypeAlias = Order | Strike | KillChild | Orphan | Save | Fill | Free | KillDaemon
+@dataclass(frozen=True, slots=True)
+class UpgradeDaemon:
+    """The daemon's program is executed anew in its process."""
+
+    at: float
+
+
+Act: TypeAlias = Order | Strike | KillChild | Orphan | Save | Fill | Free | KillDaemon | UpgradeDaemon
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,9 +118,11 @@ def plan(seed: int, seconds: float, names: Sequence[str]) -> Plan:
     clients = [tuple(_order(random, at, names) for at in _moments(random, seconds, every=1.5)) for _ in range(CLIENTS)]
     deeds = [deed for at in _moments(random, seconds, every=0.6) for deed in _deeds(random, at, names)]
     # The last daemon sees much of this, so that what it might leak is there to be found.
-    deaths = tuple(KillDaemon(at) for at in _moments(random, seconds * 0.6, every=8))
+    deaths = [KillDaemon(at) for at in _moments(random, seconds * 0.6, every=8)]
+    upgrades = [UpgradeDaemon(at) for at in _moments(random, seconds, every=10)]
+    parent = tuple(sorted((*deaths, *upgrades), key=_when))
     down = random.sample(names, len(names) // 3)
-    return Plan((*clients, tuple(sorted(deeds, key=_when)), deaths), {name: name not in down for name in names})
+    return Plan((*clients, tuple(sorted(deeds, key=_when)), parent), {name: name not in down for name in names})
 
 
 def _moments(random: Random, end: float, every: float) -> list[float]:

@@ -18,7 +18,7 @@ def test_what_is_in_a_minute() -> None:
     planned = plan(1, 60, NAMES)
     acts = [act for actor in planned.actors for act in actor]
     assert {type(act).__name__ for act in acts} == {
-        *("Order", "Strike", "KillChild", "Orphan", "Save", "Fill", "Free", "KillDaemon")
+        *("Order", "Strike", "KillChild", "Orphan", "Save", "Fill", "Free", "KillDaemon", "UpgradeDaemon")
     }
     methods = {"Start", "Stop", "Restart", "Reload", "Kill", "SetConfiguration", "CheckConfiguration"}
     assert {act.method for act in acts if isinstance(act, Order)} == methods

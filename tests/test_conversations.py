@@ -174,6 +174,20 @@ def test_an_upgrade_that_is_refused() -> None:
     play(scene)
 
 
+def test_an_upgrade_after_one_that_was_refused_early() -> None:
+    """Where nothing was handed over yet, there is nothing to take back, and everybody goes along the next time."""
+
+    async def scene(door: Door) -> None:
+        one = await served(door)
+        assert "parameters" in await one.call("GetDaemon")
+        door.conversations.take_back(UPGRADED)
+        assert [each.asked for each in await door.conversations.hand_over()] == [False]
+        door.conversations.take_back(UPGRADED)
+        assert "parameters" in await one.call("GetDaemon")
+
+    play(scene)
+
+
 def test_who_does_not_read_is_dropped(tmp_path: Path) -> None:
     """A client that has not read what he was told keeps nobody waiting for long: he does not go along."""
     (tmp_path / "log").write_text("x" * 2**20)

@@ -48,6 +48,7 @@ from pgsupervisor.supervision.life import (
     Timeout,
 )
 from pgsupervisor.supervision.machine import step
+from pgsupervisor.supervision.outcome import outcome
 from pgsupervisor.supervision.transitions import Step
 
 POLICY = FakePolicy()
@@ -229,3 +230,13 @@ def test_a_start_that_they_held_up() -> None:
         replace(STARTING, since=NOW + 2, deadline=NOW + 12),
         (Spawn(),),
     )
+
+
+@pytest.mark.parametrize("event", [START, RESTART, CHANGED], ids=repr)
+def test_what_is_waited_for_is_what_was_ordered_last(event: Event) -> None:
+    """While orphans are in the way, an order to start is open, whatever the server before ended of."""
+    hindered, _ = step(POLICY, RUNNING, replace(LEFT_TWO, outside=True), NOW)
+    clean, _ = step(POLICY, replace(STARTED, early_exits=1), replace(LEFT_TWO, clean=True), NOW)
+    assert [outcome("shop", START, life) for life in (hindered, step(POLICY, hindered, event, NOW)[0])] == [None] * 2
+    if event is not CHANGED:
+        assert outcome("shop", START, step(POLICY, clean, event, NOW)[0]) is None

@@ -211,12 +211,12 @@ RESTARTS = [Restart("smart", 20.0), Restart("fast", 20.0), Restart("immediate", 
 @pytest.mark.parametrize("first", STOPS, ids=repr)
 @pytest.mark.parametrize("second", STOPS + RESTARTS, ids=repr)
 def test_a_harder_order_overtakes_and_a_softer_one_joins(first: Order, second: Order) -> None:
-    """While a server stops, only a harder order signals; any order says what is wished afterwards."""
+    """While a server stops, only a harder order signals, and SIGKILL again; any order says what is wished then."""
     stopping, _ = step(POLICY, RUNNING, first, NOW)
     alone, signal = step(POLICY, RUNNING, second, NOW + 1)
     assert stopping.rung is not None
     assert alone.rung is not None
-    if alone.rung > stopping.rung:
+    if alone.rung > stopping.rung or alone.rung is Rung.KILL:
         expected = replace(alone, since=NOW), signal
     else:
         expected = replace(stopping, want_up=isinstance(second, Restart)), ()

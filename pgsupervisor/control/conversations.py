@@ -97,7 +97,8 @@ class Conversations:
 
     def take_back(self, answer: Reply) -> None:
         """Go on with what was to be handed over, and give this answer to those who asked for the upgrade."""
-        self._interruption = asyncio.get_running_loop().create_future()
+        if self._interruption.done():
+            self._interruption = asyncio.get_running_loop().create_future()
         handed, self._handed = self._handed, []
         self.take_over(handed, answer)
 

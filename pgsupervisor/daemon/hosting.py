@@ -13,6 +13,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import os
 from concurrent.futures import Executor
 from dataclasses import replace
@@ -25,9 +26,9 @@ from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.handover import Cluster as Carried
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.locked import Locked
+from pgsupervisor.daemon.orphans import Orphans
 from pgsupervisor.daemon.resumption import carried, resumed
-from pgsupervisor.daemon.running import Running, inspect, not_started, post_mortem, survivors, unexplained
-from pgsupervisor.daemon.survivors import Survivors
+from pgsupervisor.daemon.running import Running, inspect, kill, left_by, not_started, post_mortem, unexplained
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
@@ -37,6 +38,7 @@ from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import (
+    Exited,
     FilesChanged,
     Life,
     Ready,
@@ -47,8 +49,11 @@ from pgsupervisor.supervision.life import (
     Unlocked,
 )
 from pgsupervisor.system.follow import Followed
-from pgsupervisor.system.process import Process, children
+from pgsupervisor.system.process import Process
 from pgsupervisor.system.watch import Watcher
+
+_SHORT_OF_DESCRIPTORS = 1.0
+"""Seconds after which a file is read again that could not be opened for want of a descriptor."""
 
 
 class HostedPostmaster:
@@ -65,7 +70,7 @@ class HostedPostmaster:
         self._watcher = watcher
         self._installations = installations
         self.configuration = Configuration(spec, installations, asking)
-        self._survivors = Survivors(post)
+        self._orphans = Orphans(post)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
         self._resumed: Carried | None = None
         self._running: Running | None = None
@@ -123,7 +128,7 @@ class HostedPostmaster:
         return Carried(
             life=life,
             server=server,
-            orphans=tuple((each.pid, each.pidfd) for each in self._survivors.held),
+            orphans=tuple((each.pid, each.pidfd) for each in self._orphans.held),
             version=self.version,
             seen=tuple(self._seen),
             told=self._files.told,
@@ -145,7 +150,7 @@ class HostedPostmaster:
         else:
             self._attend(self._running)
         if self._resumed is not None:
-            self._survivors.hold([Process(*orphan) for orphan in self._resumed.orphans])
+            self._orphans.hold([Process(*orphan) for orphan in self._resumed.orphans])
             if self._resumed.life.locked:
                 self._post(Unlocked())  # it may be: who had the data directory is not carried over
             await self._files.resume(self._resumed.told, self._resumed.also)
@@ -187,7 +192,7 @@ class HostedPostmaster:
                 self._post(SpawnFailed(reason, hopeless=False, jitter=1.0, locked=True))
                 return
             if left:
-                self._survivors.hold(left)
+                self._orphans.hold(left)
                 why = "processes of the server before are in the way"
                 self._post(SpawnFailed(why, hopeless=False, jitter=1.0, orphans=len(left)))
                 return
@@ -216,13 +221,13 @@ class HostedPostmaster:
             return
         self._running.told_to_stop = True
         if number is Signals.SIGKILL:
-            _kill(self._running.process)
+            kill(self._running.process)
         else:
             self._running.process.signal(number)
 
     def signal_orphans(self, number: Signals) -> None:
         """Send a signal to each process that outlived the postmaster."""
-        self._survivors.signal(number)
+        self._orphans.signal(number)
 
     async def reload(self) -> Report:
         """Have the server read its configuration files, and ask it what it made of them."""
@@ -248,7 +253,7 @@ class HostedPostmaster:
         """Let go of the postmaster, which runs on."""
         self._released = True
         self._files.close()
-        self._survivors.let_go()
+        self._orphans.let_go()
         self._locked.forget()
         if self._lock_file is not None:
             self._lock_file.close()
@@ -310,17 +315,22 @@ class HostedPostmaster:
 
     async def _look_until_quiet(self) -> None:
         """Look for a server that somebody else has started, as often as its postmaster.pid is rewritten."""
-        while self._rewritten_again and not self._busy:
-            self._rewritten_again = False
-            await self._look_for_one()
-        self._search = None
+        try:
+            while self._rewritten_again and not self._busy:
+                self._rewritten_again = False
+                await self._look_for_one()
+        finally:
+            self._search = None
 
     def _look(self, running: Running) -> None:
         """Read what the server says of itself in postmaster.pid, and in pg_control of recovery."""
         try:
             written = running.cluster.announced()
             recovery = controldata.recovery(running.spec.data_directory)
-        except OSError:
+        except OSError as error:
+            if error.errno in {errno.EMFILE, errno.ENFILE}:
+                # Nobody tells when there are descriptors again, and the server may have nothing more to write.
+                asyncio.get_running_loop().call_later(_SHORT_OF_DESCRIPTORS, self._look_again, running)
             return
         if written is None or written.pid != running.process.pid:
             return
@@ -341,6 +351,10 @@ class HostedPostmaster:
             running.recovery = recovery
             self._post(Recovering(recovery))
 
+    def _look_again(self, running: Running) -> None:
+        if self._running is running:
+            self._look(running)
+
     def _ended(self, running: Running) -> None:
         self._let_go(running)
         self._running = None
@@ -353,16 +367,25 @@ class HostedPostmaster:
         """Look for a server that somebody else has started in the meantime, as `pg_ctl restart` does."""
         self._tasks.discard(task)
         self._rewritten()
+        error = None if task.cancelled() else task.exception()
+        if error is not None:
+            # A cluster that stayed RUNNING without a server would hide it.
+            mistake = f"ended, and then there was a mistake in pgsupervisor: {error!r}"
+            self._post(Exited(mistake, clean=False, hopeless=False, jitter=1.0))
+            raise error
 
     async def _post_mortem(self, running: Running) -> None:
         try:
             exited = await asyncio.to_thread(post_mortem, running)
         except (OSError, PgSupervisorError) as error:
             exited = unexplained(error)
-        left = await asyncio.to_thread(survivors, running)
-        self._survivors.hold(left)
+        left = []
+        # Where nobody can look for them now, the next start finds them in its way.
+        with contextlib.suppress(OSError):
+            left = await asyncio.to_thread(left_by, running)
+        self._orphans.hold(left)
         if self._released:
-            self._survivors.let_go()
+            self._orphans.let_go()
         self._tasks.clear()  # nothing keeps the next start any more
         self._post(replace(exited, orphans=len(left)))
 
@@ -370,12 +393,3 @@ class HostedPostmaster:
         self._while_starting.close()
         asyncio.get_running_loop().remove_reader(running.process)
         running.process.close()
-
-
-def _kill(server: Process) -> None:
-    """Kill a server with all its processes: one that lived on would keep the next server from starting."""
-    family = [server, *children(server)]
-    for process in family:
-        process.signal(Signals.SIGKILL)
-    for child in family[1:]:
-        child.close()

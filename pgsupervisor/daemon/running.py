@@ -1,6 +1,6 @@
 """A postmaster that runs, or has just ended: what we know of it, what it makes of its files, and why it ended.
 
-All functions here block, and run in threads.
+All functions here but `kill` block, and run in threads.
 """
 
 from __future__ import annotations
@@ -14,7 +14,7 @@ from dataclasses import dataclass, field
 from signal import Signals
 
 from pgsupervisor.daemon.last_words import last_words
-from pgsupervisor.daemon.shortage import HinderedError, names_shortage, refusal
+from pgsupervisor.daemon.shortage import HinderedError, names_shortage, passes, refusal
 from pgsupervisor.daemon.verdict import Values
 from pgsupervisor.errors import ClusterLockedError, PgSupervisorError, ProbeError
 from pgsupervisor.inventory.spec import ClusterSpec
@@ -28,7 +28,7 @@ from pgsupervisor.postgres.space import full_disks
 from pgsupervisor.supervision.life import Exited, SpawnFailed
 from pgsupervisor.system.logfile import written_since
 from pgsupervisor.system.offspring import Inherited, reap_orphans
-from pgsupervisor.system.process import Process
+from pgsupervisor.system.process import Process, children
 from pgsupervisor.system.sharedmemory import Segment
 
 _FAREWELL = 0.2
@@ -81,11 +81,22 @@ def inspect(running: Running) -> tuple[Inspection, list[str]]:
 def not_started(error: OSError | PgSupervisorError) -> SpawnFailed:
     """Say why no server was started."""
     if isinstance(error, OSError):
-        # What the machine refuses this time, it may grant the next.
-        return SpawnFailed(refusal(error), hopeless=False, jitter=jitter(), outside=True)
+        return SpawnFailed(refusal(error), hopeless=False, jitter=jitter(), outside=passes(error))
     # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
     outside = isinstance(error, HinderedError | ClusterLockedError) or names_shortage(str(error))
     return SpawnFailed(str(error), hopeless=not outside, jitter=jitter(), outside=outside)
+
+
+def kill(server: Process) -> None:
+    """Kill a server with all its processes: one that lived on would keep the next server from starting."""
+    family: list[Process] = []
+    # Where no descriptor is left to hold them by, those that live on are found when the server has ended.
+    with contextlib.suppress(OSError):
+        family = children(server)
+    for process in (server, *family):
+        process.signal(Signals.SIGKILL)
+    for child in family:
+        child.close()
 
 
 def post_mortem(running: Running) -> Exited:
@@ -120,7 +131,7 @@ def unexplained(error: OSError | PgSupervisorError) -> Exited:
     return Exited(f"ended, and {failed.reason}", clean=False, hopeless=False, jitter=jitter(), outside=failed.outside)
 
 
-def survivors(running: Running) -> list[Process]:
+def left_by(running: Running) -> list[Process]:
     """Hold the processes of a server that has ended which live on; most end by themselves in a moment."""
     left = orphans.left_behind(running.spec.data_directory, _memory(running))
     deadline = time.monotonic() + _FAREWELL
@@ -152,7 +163,9 @@ def _ending(status: int | None) -> str:
     if status is None:
         return "ended"
     if status < 0:
-        return f"killed by {Signals(-status).name}"
+        # A real-time signal has no name.
+        named = -status in set(Signals)
+        return f"killed by {Signals(-status).name if named else f'signal {-status}'}"
     return f"exited with status {status}"
 
 

@@ -44,6 +44,11 @@ def names_shortage(text: str) -> bool:
     return any(word in text for word in _WORDS)
 
 
+def passes(error: OSError) -> bool:
+    """Tell whether what the machine refused us may be had another time."""
+    return error.errno in {*_SHORTAGES, errno.ENOENT}
+
+
 def refusal(error: OSError) -> str:
     """Say what the machine refused us, and what to do about it."""
     advice = _ADVICE.get(error.errno or 0)

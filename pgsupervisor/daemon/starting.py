@@ -19,7 +19,7 @@ from pgsupervisor.postgres import command, datalock, pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.postgres.orphans import left_behind
+from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
 from pgsupervisor.system import oom
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User
@@ -47,9 +47,18 @@ def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running 
     leftover = pidfile.read(spec.data_directory)
     # Before any orphans: a server in another container may look like some.
     found = adopt(installation, spec) or datalock.obstacle(spec.data_directory)
-    if found is not None or leftover is None or leftover.pid < 0:
+    if found is not None or (leftover is not None and leftover.pid < 0):
         return found, []
-    return None, left_behind(spec.data_directory, leftover.shared_memory)
+    segment = segment_of(spec.data_directory) if leftover is None else leftover.shared_memory
+    left = left_behind(spec.data_directory, segment)
+    server = postmaster_among(left, None if leftover is None else leftover.pid)
+    if server is None:
+        return None, left
+    for process in left:
+        if process is not server:
+            process.close()
+    why = "and cannot be told by its postmaster.pid and its program, which must have been moved; stop it"
+    return Obstacle(f"a server works on {spec.data_directory}, with the pid {server.pid}, {why}", server), []
 
 
 def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]) -> bool:

@@ -15,6 +15,7 @@ from __future__ import annotations
 
 import contextlib
 import os
+import stat
 
 from pgsupervisor.errors import ConfigurationError
 from pgsupervisor.postgres import pidfile, preflight
@@ -23,14 +24,22 @@ from pgsupervisor.postgres.installation import Installation
 
 
 def take_over(
-    installation: Installation, data_directory: str, *, config_file: str | None = None, settings: Settings | None = None
+    installation: Installation,
+    data_directory: str,
+    config_file: str | None,
+    settings: Settings,
+    *,
+    left_empty: bool,
 ) -> None:
     """Have the server that this process starts next replace those of its lock files that are empty.
 
-    It must be known that no other is being started on the data directory (`datalock.obstacle`). Raises OSError if the
-    disk is full.
+    `left_empty` says of postmaster.pid that it was empty before it was found that no other server is being started on
+    the data directory (`datalock.obstacle`): one that has become so since is another server's.
+
+    Raises OSError if the disk is full.
     """
-    _fill(os.path.join(data_directory, pidfile.NAME))
+    if left_empty:
+        _fill(os.path.join(data_directory, pidfile.NAME))
     paths: list[str] = []
     # A configuration that cannot be read is for the server to refuse.
     with contextlib.suppress(ConfigurationError, OSError):
@@ -40,11 +49,13 @@ def take_over(
 
 
 def _fill(path: str) -> None:
-    # What is not ours to write, the server may not replace either, and says so.
-    with contextlib.suppress(FileNotFoundError, PermissionError):
-        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW)
-        try:
-            if os.fstat(file).st_size == 0:
-                os.write(file, b"%d\n" % os.getpid())
-        finally:
-            os.close(file)
+    try:
+        file = os.open(path, os.O_WRONLY | os.O_APPEND | os.O_NOFOLLOW | os.O_NONBLOCK)
+    except OSError:
+        return  # what is not ours to write, or no file at all, the server may not replace either, and says so
+    try:
+        facts = os.fstat(file)
+        if facts.st_size == 0 and stat.S_ISREG(facts.st_mode):
+            os.write(file, b"%d\n" % os.getpid())
+    finally:
+        os.close(file)

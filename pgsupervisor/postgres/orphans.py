@@ -12,9 +12,10 @@ nothing. A single-user backend, and a postmaster that somebody starts at this mo
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 
-from pgsupervisor.system.process import Process, hold, works_in
-from pgsupervisor.system.sharedmemory import Segment, attached, is_attached
+from pgsupervisor.system.process import Process, facts, hold, works_in
+from pgsupervisor.system.sharedmemory import Segment, attached, in_use, is_attached
 
 
 def left_behind(data_directory: str, segment: Segment | None) -> list[Process]:
@@ -34,6 +35,28 @@ def left_behind(data_directory: str, segment: Segment | None) -> list[Process]:
             else:
                 process.close()
     return orphans
+
+
+def segment_of(data_directory: str) -> Segment | None:
+    """Return the shared memory of the server that worked on a data directory last, where no postmaster.pid tells.
+
+    A server makes its key of the directory's inode (PGSharedMemoryCreate in src/backend/port/sysv_shmem.c), or of a
+    number soon after, if that key is somebody else's: such a one is not found.
+    """
+    try:
+        return in_use(os.stat(data_directory).st_ino)
+    except OSError:
+        return None
+
+
+def postmaster_among(processes: Sequence[Process], written: int | None) -> Process | None:
+    """Return the one of some processes of a server that is its postmaster, so that none of them is an orphan.
+
+    `written` is the number in its postmaster.pid. `pidfile.postmaster` does not find it if that file is gone, or if its
+    program has been moved away under it.
+    """
+    parents = {known.parent for process in processes if (known := facts(process.pid)) is not None}
+    return next((process for process in processes if process.pid == written or process.pid in parents), None)
 
 
 def belongs(process: Process, data_directory: str, segment: Segment) -> bool:

@@ -176,13 +176,13 @@ class Server:
             wrong = preflight.version_problem(self.installation, self.data_directory)
             if wrong is not None:
                 raise ClusterStartupError(wrong)
+            left_empty = pidfile.text(self.data_directory) == ""
             locked = datalock.problem(self.data_directory)
             if locked is not None:
                 raise ClusterLockedError(locked)
             self._given = {name: str(value) for name, value in dict(settings or {}).items()}
-            lockfile.take_over(
-                self.installation, self.data_directory, config_file=self.config_file, settings=self._given
-            )
+            where = (self.installation, self.data_directory, self.config_file, self._given)
+            lockfile.take_over(*where, left_empty=left_empty)
             extra = {**pidfile.ignoring(leftover, self.data_directory), **(environment or {})}
             with open(os.devnull, "wb") if logfile is None else contextlib.nullcontext(logfile) as output:
                 self.daemon_process = self._spawn(output.fileno(), extra)

@@ -11,7 +11,8 @@ is given by the state:
   killing it only makes it begin again.
 - RUNNING: it has run long enough; past failures are forgiven.
 - STOPPING: the next, harder rung of the ladder smart, fast, immediate, kill.
-- BACKOFF: try again. Without a deadline, somebody else has the data directory, and is waited for.
+- BACKOFF: try again. Without a deadline, somebody else has the data directory, or an orphan does not even obey
+  SIGKILL, and is waited for.
 
 A postmaster that was killed may leave processes behind, which keep its shared memory; PostgreSQL refuses to start
 another while one of them lives. They are waited for in BACKOFF, then told to quit, then killed; what follows upon that
@@ -137,10 +138,10 @@ def _waiting_for_orphans(life: Life, beyond: Life, event: Event, now: float) -> 
     """Answer in BACKOFF while processes that outlived a postmaster are in the way of what is to follow."""
     match event:
         case Start() | Restart():
-            return replace(life, beyond=start(beyond, now)[0]), ()
+            return replace(life, want_up=True, beyond=start(beyond, now)[0]), ()
         case FilesChanged() if beyond.early_exits or beyond.outside:
             # As it would be without them: what it did not come up with is another configuration now.
-            return replace(life, beyond=start(beyond, now)[0]), ()
+            return replace(life, want_up=True, beyond=start(beyond, now)[0]), ()
         case Stop() | Kill():
             rung = Rung.KILL if isinstance(event, Kill) else life.rung or Rung.IMMEDIATE
             return end_orphans(replace(life, want_up=False, beyond=None), rung, now)

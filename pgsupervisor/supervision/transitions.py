@@ -96,7 +96,8 @@ def bring_down(policy: Policy, life: Life, order: Stop | Restart | Kill, now: fl
         case _:
             assert_never(order)
     wished = replace(life, want_up=isinstance(order, Restart))
-    if life.rung is not None and rung <= life.rung:
+    # A SIGKILL is sent again, too: it may not have been possible to send the first.
+    if life.rung is not None and rung <= life.rung and rung is not Rung.KILL:
         return wished, ()
     return descend(wished, rung, policy.stop_timeout if timeout is None else timeout, now)
 
@@ -125,7 +126,7 @@ def end_orphans(life: Life, rung: Rung, now: float) -> Step:
 def wait_for_orphans(beyond: Life, count: int, now: float) -> Step:
     """Put off what follows until the processes that outlived their postmaster are gone."""
     waiting = enter(_down(beyond), State.BACKOFF, now, deadline=now + ORPHAN_PATIENCE, reason=orphans_left(count, None))
-    return replace(waiting, orphans=count, beyond=beyond), ()
+    return replace(waiting, orphans=count, outside=False, beyond=beyond), ()
 
 
 def orphans_left(count: int, told: Rung | None) -> str:

@@ -130,11 +130,14 @@ class Polling:
     def watch(self, path: str, tell: Tell) -> End:
         """Tell of what happens in a directory, writes included; at most one watch of a path at a time.
 
-        Raises OSError if the directory cannot be read.
+        Raises OSError if the directory cannot be read, or no thread can be started for it.
         """
-        if not self._observer.is_alive():
-            self._observer.start()
-        watch = self._observer.schedule(_Handler(path, tell), path, event_filter=_POLLED)
+        try:
+            if not self._observer.is_alive():
+                self._observer.start()
+            watch = self._observer.schedule(_Handler(path, tell), path, event_filter=_POLLED)
+        except RuntimeError as error:
+            raise OSError(errno.EAGAIN, f"{os.strerror(errno.EAGAIN)}: {error}", path) from error
         return partial(self._observer.unschedule, watch)
 
     def close(self) -> None:

@@ -39,5 +39,6 @@ def _own_number(pid: int) -> int | None:
         status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="surrogateescape")
     except OSError:
         return None
-    (line,) = (line for line in status.splitlines() if line.startswith("NSpid:"))
-    return int(line.split()[-1])
+    lines = [line for line in status.splitlines() if line.startswith("NSpid:")]
+    # A kernel without such namespaces has but one number for a process.
+    return int(lines[0].split()[-1]) if lines else pid

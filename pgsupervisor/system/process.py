@@ -45,7 +45,10 @@ class Facts:
 
 
 def facts(pid: int) -> Facts | None:
-    """Return what is known of the process `pid`; None if there is none, or only a zombie waiting to be reaped."""
+    """Return what is known of the process `pid`.
+
+    None if there is none, or only a zombie waiting to be reaped, or if it is hidden from us (hidepid, proc(5)).
+    """
     try:
         process = psutil.Process(pid)
         with process.oneshot():
@@ -59,7 +62,7 @@ def facts(pid: int) -> Facts | None:
                 directory=_link(pid, "cwd"),
                 uid=process.uids().effective,
             )
-    except (psutil.NoSuchProcess, ValueError, OverflowError):
+    except (psutil.NoSuchProcess, psutil.AccessDenied, ValueError, OverflowError):
         return None
 
 

@@ -17,7 +17,13 @@ _ALL_BITS = 0xFFFFFFFF
 
 def attached(segment: Segment) -> int:
     """Return how many processes are attached to a segment; 0 if there is no such segment, or nobody may know."""
-    return sum(_attached(segment))
+    return _attached().get(_plain(segment), 0)
+
+
+def in_use(key: int) -> Segment | None:
+    """Return the segment with a key to which anybody is attached; None if there is none."""
+    wanted = key & _ALL_BITS
+    return next((each for each, count in _attached().items() if count and each[0] == wanted), None)
 
 
 def may_have_been(segment: Segment) -> bool:
@@ -25,8 +31,11 @@ def may_have_been(segment: Segment) -> bool:
 
     It stays when all that used it were killed, unless the kernel is told otherwise (shm_rmid_forced, proc(5)).
     """
-    kept = Path("/proc/sys/kernel/shm_rmid_forced").read_text(encoding="ascii").strip() == "0"
-    return not kept or bool(_attached(segment))
+    try:
+        kept = Path("/proc/sys/kernel/shm_rmid_forced").read_text(encoding="ascii").strip() == "0"
+    except FileNotFoundError:  # a kernel that cannot be told otherwise
+        kept = True
+    return not kept or _plain(segment) in _attached()
 
 
 def is_attached(pid: int, segment: Segment) -> bool:
@@ -45,16 +54,15 @@ def is_attached(pid: int, segment: Segment) -> bool:
         return False
 
 
-def _attached(segment: Segment) -> list[int]:
-    """Return how many processes are attached to a segment, as one number; none if there is no such segment."""
-    key, number = segment
+def _attached() -> dict[Segment, int]:
+    """Return how many processes are attached to each segment that there is."""
     try:
         lines = Path("/proc/sysvipc/shm").read_text(encoding="ascii").splitlines()[1:]
     except FileNotFoundError:  # a kernel without System V shared memory
-        return []
-    found = (line.split() for line in lines)
-    return [int(each[6]) for each in found if int(each[1]) == number and _same(int(each[0]), key)]
+        return {}
+    return {_plain((int(each[0]), int(each[1]))): int(each[6]) for each in map(str.split, lines)}
 
 
-def _same(key: int, other: int) -> bool:
-    return key & _ALL_BITS == other & _ALL_BITS
+def _plain(segment: Segment) -> Segment:
+    """Return a segment with its key as it is written without a sign."""
+    return segment[0] & _ALL_BITS, segment[1]

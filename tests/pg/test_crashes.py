@@ -37,6 +37,15 @@ def test_a_killed_postmaster_comes_back(site: Site, installation: Installation) 
     assert "killed by SIGKILL" in str(crash["reason"])
 
 
+def test_a_signal_without_a_name(site: Site) -> None:
+    """A server that a real-time signal ended is started again like any other."""
+    site.add("shop")
+    daemon = site.run()
+    os.kill(site.pid("shop"), 40)
+    daemon.wait_for_log(cluster="shop", now="BACKOFF", reason="killed by signal 40")
+    assert site.wait_for_state("shop", "RUNNING")["restarts"] == 1
+
+
 def test_restart_never(site: Site) -> None:
     """With restart = never a crashed server stays down; status says what happened to it, not what happened before."""
     site.add("shop", restart="never")

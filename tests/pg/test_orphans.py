@@ -144,3 +144,33 @@ def test_a_backend_of_another_cluster_is_left_alone(site: Site) -> None:
         kill(site.pid("blog"))
         site.wait_for("blog", lambda each: (each["state"], each["restarts"]) == ("RUNNING", 1))
         assert backend.alive()
+
+
+def test_orphans_that_no_pid_file_names(site: Site) -> None:
+    """The data directory itself tells the shared memory of the server that was on it, where no postmaster.pid does."""
+    data_directory = site.add("shop")
+    first = site.run()
+    pid = site.pid("shop")
+    with busy_backend(site) as backend:
+        first.end(signal.SIGKILL)
+        kill(pid)
+        (data_directory / "postmaster.pid").unlink()
+        site.start().wait_for_log(cluster="shop", reason="waiting for 1 orphaned backend")
+        assert ends(backend)
+    assert site.wait_for_state("shop", "RUNNING")["restarts"] == 0
+
+
+def test_a_server_that_cannot_be_told_is_no_orphan(site: Site, installation: Installation) -> None:
+    """A server whose postmaster.pid is gone is left alone, with all its processes; what is to be done is said."""
+    data_directory = site.add("shop", installation)
+    site.run().end(signal.SIGKILL)
+    pid = site.cluster("shop").pid()
+    assert pid is not None
+    (data_directory / "postmaster.pid").unlink()
+    with held(pid) as postmaster:
+        site.start()
+        record = site.wait_for_state("shop", "BACKOFF")
+        assert str(record["reason"]).startswith(f"a server works on {data_directory}, with the pid {pid}, and cannot")
+        assert postmaster.alive()
+        postmaster.signal(signal.SIGINT)
+    assert site.wait_for_state("shop", "RUNNING")["pid"] != pid

@@ -10,7 +10,7 @@ from pgsupervisor.supervision.life import Orphaned
 from pgsupervisor.system.process import Process
 
 
-class Survivors:
+class Orphans:
     """Tells by `post` how many are left of those `held`, whenever one has ended. Lives in the event loop."""
 
     def __init__(self, post: Post) -> None:

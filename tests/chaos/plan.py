@@ -91,14 +91,7 @@ class KillDaemon:
     at: float
 
 
-@dataclass(frozen=True, slots=True)
-class UpgradeDaemon:
-    """The daemon's program is executed anew in its process."""
-
-    at: float
-
-
-Act: TypeAlias = Order | Strike | KillChild | Orphan | Save | Fill | Free | KillDaemon | UpgradeDaemon
+Act: TypeAlias = Order | Strike | KillChild | Orphan | Save | Fill | Free | KillDaemon
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,11 +111,9 @@ def plan(seed: int, seconds: float, names: Sequence[str]) -> Plan:
     clients = [tuple(_order(random, at, names) for at in _moments(random, seconds, every=1.5)) for _ in range(CLIENTS)]
     deeds = [deed for at in _moments(random, seconds, every=0.6) for deed in _deeds(random, at, names)]
     # The last daemon sees much of this, so that what it might leak is there to be found.
-    deaths = [KillDaemon(at) for at in _moments(random, seconds * 0.6, every=8)]
-    upgrades = [UpgradeDaemon(at) for at in _moments(random, seconds, every=10)]
-    parent = tuple(sorted((*deaths, *upgrades), key=_when))
+    deaths = tuple(KillDaemon(at) for at in _moments(random, seconds * 0.6, every=8))
     down = random.sample(names, len(names) // 3)
-    return Plan((*clients, tuple(sorted(deeds, key=_when)), parent), {name: name not in down for name in names})
+    return Plan((*clients, tuple(sorted(deeds, key=_when)), deaths), {name: name not in down for name in names})
 
 
 def _moments(random: Random, end: float, every: float) -> list[float]:
@@ -135,8 +126,8 @@ def _when(act: Act) -> float:
 
 def _order(random: Random, at: float, names: Sequence[str]) -> Order:
     method = random.choices(
-        ("Start", "Stop", "Restart", "Reload", "Kill", "SetConfiguration", "CheckConfiguration"),
-        weights=(35, 12, 20, 15, 4, 10, 4),
+        ("Start", "Stop", "Restart", "Reload", "Kill", "SetConfiguration", "CheckConfiguration", "UpgradeDaemon"),
+        weights=(35, 12, 20, 15, 4, 10, 4, 5),
     )[0]
     patience = random.uniform(0.05, 5)
     one = random.choice(names)
@@ -153,6 +144,9 @@ def _order(random: Random, at: float, names: Sequence[str]) -> Order:
             parameters = {"name": one, "changes": [{"name": "maintenance_work_mem", "value": value}]}
         case "CheckConfiguration":
             parameters = {"name": one}
+        case "UpgradeDaemon":
+            # Nobody leaves before the end of it, which would interrupt what is ordered after the plan.
+            parameters, patience = {}, 60
         case _:
             parameters = {"names": meant}
     return Order(at, method, parameters, patience)

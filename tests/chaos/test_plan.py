@@ -18,10 +18,10 @@ def test_what_is_in_a_minute() -> None:
     planned = plan(1, 60, NAMES)
     acts = [act for actor in planned.actors for act in actor]
     assert {type(act).__name__ for act in acts} == {
-        *("Order", "Strike", "KillChild", "Orphan", "Save", "Fill", "Free", "KillDaemon", "UpgradeDaemon")
+        *("Order", "Strike", "KillChild", "Orphan", "Save", "Fill", "Free", "KillDaemon")
     }
     methods = {"Start", "Stop", "Restart", "Reload", "Kill", "SetConfiguration", "CheckConfiguration"}
-    assert {act.method for act in acts if isinstance(act, Order)} == methods
+    assert {act.method for act in acts if isinstance(act, Order)} == {*methods, "UpgradeDaemon"}
     assert all(list(actor) == sorted(actor, key=lambda act: act.at) for actor in planned.actors)
     assert (len(planned.actors), set(planned.wishes), set(planned.wishes.values())) == (
         CLIENTS + 2,

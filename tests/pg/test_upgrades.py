@@ -12,11 +12,14 @@ from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 
 import psutil
+import pytest
 from daemons import LIMIT, Daemon, Site
+from fake_programs import write_program
 from machine import INSTALLATIONS
-from servers import client
+from servers import client, linked_installation
 
 from pgsupervisor.control.client import Client
+from pgsupervisor.postgres import Installation
 
 
 def upgrade(site: Site) -> None:
@@ -76,15 +79,35 @@ def test_many_clients_through_many_upgrades(site: Site) -> None:
     assert settles(lambda: opened(daemon), before), (before, opened(daemon))
 
 
-def test_in_the_midst_of_initdb(site: Site) -> None:
+def patient_initdb(site: Site, monkeypatch: pytest.MonkeyPatch) -> tuple[Installation, Path]:
+    """Make an installation whose initdb waits until somebody writes into a pipe, which is returned too."""
+    made = linked_installation(site, INSTALLATIONS[0], monkeypatch)
+    pipe = site.directory / "go"
+    os.mkfifo(pipe)
+    pipe.chmod(0o666)
+    program = Path(made.require("initdb"))
+    real = program.readlink()
+    program.unlink()
+    write_program(program, f'read go < {pipe}; exec {real} --no-sync "$@"')
+    return made, pipe
+
+
+def test_in_the_midst_of_initdb(site: Site, monkeypatch: pytest.MonkeyPatch) -> None:
     """An initdb is not cut off; who waits behind it for his turn to start is started by the new version."""
+    installation, pipe = patient_initdb(site, monkeypatch)
     site.daemon_keys["start_concurrency"] = 1
-    site.declare("first", site.directory / "first", init=True, priority=1)
+    site.declare("first", site.directory / "first", installation, init=True, priority=1)
     site.add("second", priority=2)
     daemon = site.start()
     daemon.wait_for_log(cluster="second", now="STARTING")
-    upgrade(site)
+    with ThreadPoolExecutor() as waiting, os.fdopen(os.open(pipe, os.O_RDWR), "wb", buffering=0) as go:
+        upgraded = waiting.submit(upgrade, site)
+        daemon.wait_for_log(event="daemon upgrading")
+        assert daemon.logged(event="daemon upgraded") == []
+        go.write(b"go\n")
+        upgraded.result()
     site.order("Start", "all")
+    daemon.wait_for_log(count=2, now="RUNNING")
     assert [each["cluster"] for each in daemon.logged(now="RUNNING")] == ["first", "second"]
     assert {each["now"] for each in daemon.logged(event="state changed")} == {"STARTING", "RUNNING"}
 

@@ -18,11 +18,12 @@ def resumed(
     play: Callable[[World], Awaitable[None]],
     lives: Mapping[str, Life],
     prepare: Callable[[FakePostmaster], None] = lambda _made: None,
+    start_concurrency: int = 2,
 ) -> World:
     """Play something with the clusters `a` and `b`, some of which have lived before; they are let go afterwards."""
 
     async def world() -> World:
-        made = World(inventory(A, B, start_concurrency=1), prepare)
+        made = World(inventory(A, B, start_concurrency=start_concurrency), prepare)
         await made.supervisor.begin(lives)
         await settle()
         await play(made)
@@ -71,6 +72,19 @@ def test_a_life_goes_on_as_it_was(life: Life) -> None:
         made.spawn_time = made.reload_time = 100.0
 
     resumed(play, {"a": life}, slow)
+
+
+def test_a_server_that_starts_keeps_its_place() -> None:
+    """Who has passed the start gate before has passed it: nobody else starts until that server is ready."""
+
+    async def play(world: World) -> None:
+        assert world.states == {"a": State.STARTING, "b": State.STARTING}
+        assert world.host.made["b"].calls == ["find"]
+        world.host.made["a"].get_ready()
+        await settle()
+        assert world.states == {"a": State.RUNNING, "b": State.RUNNING}
+
+    resumed(play, {"a": replace(STARTED, deadline=BIRTH + 3600)}, start_concurrency=1)
 
 
 def test_a_deadline_stays() -> None:

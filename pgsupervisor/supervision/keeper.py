@@ -129,7 +129,9 @@ class Keeper:
         self._starting: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._waits_at_gate = False
-        self._holds_gate = False
+        self._holds_gate = self.life.state is State.STARTING and self.life.pid is not None
+        if self._holds_gate:
+            gate.take()
 
     @property
     def life(self) -> Life:

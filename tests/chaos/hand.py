@@ -34,18 +34,13 @@ from daemons import Site
 from servers import owned
 
 from pgsupervisor.control.client import Client
-from pgsupervisor.control.protocol import (
-    CONFIGURATION_NOT_READABLE,
-    CONFIGURATION_REFUSED,
-    UPGRADE_REFUSED,
-    UPGRADING,
-)
+from pgsupervisor.control.protocol import CONFIGURATION_NOT_READABLE, CONFIGURATION_REFUSED, UPGRADING
 from pgsupervisor.errors import DaemonUnreachableError, RemoteError
 from pgsupervisor.postgres import command, pidfile
 from pgsupervisor.system.process import Process, children
 
-_REFUSALS = {CONFIGURATION_NOT_READABLE, CONFIGURATION_REFUSED, UPGRADE_REFUSED, UPGRADING}
-"""What an order may meet that is right in itself: a bad value, a server that does not run, an upgrade."""
+_REFUSALS = {CONFIGURATION_NOT_READABLE, CONFIGURATION_REFUSED, UPGRADING}
+"""What may become of an order that is right: a bad value, a server that cannot be asked, an upgrade meanwhile."""
 
 _BUSY = "do $$ begin raise notice 'busy'; loop end loop; end $$"
 

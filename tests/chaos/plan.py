@@ -106,14 +106,17 @@ class Plan:
 
 
 def plan(seed: int, seconds: float, names: Sequence[str]) -> Plan:
-    """Plan so many seconds with these clusters: the clients, the hand, the daemon's parent."""
+    """Plan so many seconds with these clusters: the clients, the hand, the daemon's parent, an upgrader."""
     random = Random(seed)  # noqa: S311  # to be reproduced, not to be secret
     clients = [tuple(_order(random, at, names) for at in _moments(random, seconds, every=1.5)) for _ in range(CLIENTS)]
     deeds = [deed for at in _moments(random, seconds, every=0.6) for deed in _deeds(random, at, names)]
     # The last daemon sees much of this, so that what it might leak is there to be found.
     deaths = tuple(KillDaemon(at) for at in _moments(random, seconds * 0.6, every=8))
+    # Waited for to the end, since an upgrade interrupts whoever waits for an order, also for one after the plan.
+    upgrades = tuple(Order(at, "UpgradeDaemon", {}, patience=60) for at in _moments(random, seconds, every=10))
     down = random.sample(names, len(names) // 3)
-    return Plan((*clients, tuple(sorted(deeds, key=_when)), deaths), {name: name not in down for name in names})
+    wishes = {name: name not in down for name in names}
+    return Plan((*clients, tuple(sorted(deeds, key=_when)), deaths, upgrades), wishes)
 
 
 def _moments(random: Random, end: float, every: float) -> list[float]:
@@ -126,8 +129,8 @@ def _when(act: Act) -> float:
 
 def _order(random: Random, at: float, names: Sequence[str]) -> Order:
     method = random.choices(
-        ("Start", "Stop", "Restart", "Reload", "Kill", "SetConfiguration", "CheckConfiguration", "UpgradeDaemon"),
-        weights=(35, 12, 20, 15, 4, 10, 4, 5),
+        ("Start", "Stop", "Restart", "Reload", "Kill", "SetConfiguration", "CheckConfiguration"),
+        weights=(35, 12, 20, 15, 4, 10, 4),
     )[0]
     patience = random.uniform(0.05, 5)
     one = random.choice(names)
@@ -144,9 +147,6 @@ def _order(random: Random, at: float, names: Sequence[str]) -> Order:
             parameters = {"name": one, "changes": [{"name": "maintenance_work_mem", "value": value}]}
         case "CheckConfiguration":
             parameters = {"name": one}
-        case "UpgradeDaemon":
-            # Nobody leaves before the end of it, which would interrupt what is ordered after the plan.
-            parameters, patience = {}, 60
         case _:
             parameters = {"names": meant}
     return Order(at, method, parameters, patience)

@@ -24,7 +24,7 @@ def test_what_is_in_a_minute() -> None:
     assert {act.method for act in acts if isinstance(act, Order)} == {*methods, "UpgradeDaemon"}
     assert all(list(actor) == sorted(actor, key=lambda act: act.at) for actor in planned.actors)
     assert (len(planned.actors), set(planned.wishes), set(planned.wishes.values())) == (
-        CLIENTS + 2,
+        CLIENTS + 3,
         set(NAMES),
         {True, False},
     )

@@ -52,7 +52,10 @@ def path(short_directory: Path) -> str:
         (error("io.pgsupervisor.ShuttingDown"), "pgsupervisord is about to end, and takes no more orders"),
         (
             error("io.pgsupervisor.Upgrading"),
-            "pgsupervisord is being upgraded; what was ordered goes on, as `pgsupctl status` shows",
+            (
+                "pgsupervisord is being upgraded: what was ordered goes on, as `pgsupctl status` shows, and a log that "
+                "was followed can be followed again"
+            ),
         ),
         (error("io.pgsupervisor.UpgradeRefused", why="no"), "not upgraded: no; the running version goes on"),
         (

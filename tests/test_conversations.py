@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import gc
 import socket
 from collections.abc import Sequence
 from pathlib import Path
@@ -13,6 +14,8 @@ from control import Door, Stranger, play
 from fakes import spec
 
 from pgsupervisor.control import protocol
+from pgsupervisor.control.access import Peer
+from pgsupervisor.control.connection import Call
 from pgsupervisor.control.conversations import Conversations, Handed
 from pgsupervisor.control.protocol import Reply, Request
 
@@ -170,6 +173,31 @@ def test_an_upgrade_that_is_refused() -> None:
         door.conversations.take_back(Reply({"why": "late"}, error=protocol.UPGRADE_REFUSED))
         assert await one.hear() == {"error": protocol.UPGRADE_REFUSED, "parameters": {"why": "late"}}
         assert "parameters" in await one.call("GetDaemon")
+
+    play(scene)
+
+
+def test_whoever_hangs_up_while_he_is_told() -> None:
+    """A client that goes in the very moment in which something is sent to it is no mistake of ours."""
+    gone = asyncio.Event()
+
+    async def send(_call: Call) -> Reply:
+        await gone.wait()
+        raise ConnectionResetError
+
+    async def scene(door: Door) -> None:
+        unheard: list[object] = []
+        asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
+        one = await door.visit()
+        watching = Call(Request("io.pgsupervisor.Monitor", {}, more=True), Peer(1, 0, 0), one.writer)
+        answering = asyncio.create_task(Conversations(send, door._mistake)._answer(watching))
+        await asyncio.sleep(0.01)
+        gone.set()
+        answering.cancel()
+        await asyncio.wait({answering})
+        del answering  # nobody is left who could hear of it
+        gc.collect()
+        assert unheard == []
 
     play(scene)
 

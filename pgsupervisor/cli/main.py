@@ -87,6 +87,9 @@ def _text(error: PgSupervisorError) -> str:
         case protocol.UPGRADE_REFUSED:
             return f"not upgraded: {facts.get('why')}; the running version goes on"
         case protocol.UPGRADING:
-            return "pgsupervisord is being upgraded; what was ordered goes on, as `pgsupctl status` shows"
+            return (
+                "pgsupervisord is being upgraded: what was ordered goes on, as `pgsupctl status` shows, and a log that "
+                "was followed can be followed again"
+            )
         case _:
             return f"pgsupervisord answered {error}"

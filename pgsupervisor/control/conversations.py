@@ -138,22 +138,28 @@ class Conversations:
         awaited: set[asyncio.Future[Reply] | asyncio.Future[None]] = {work, self._interruption}
         try:
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
-        finally:
-            # Whoever hangs up is answered no more, and waits no more; but what was ordered is done.
-            if not work.done():
-                work.add_done_callback(partial(self._unheard, call.request.method)) if ordered else work.cancel()
+        except asyncio.CancelledError:
+            self._leave(work, call)
+            raise
         if work.done():
             return work.result()
+        self._leave(work, call)
         if call.request.method in _ONCE and call.permitted:
             return Reply({}, error=protocol.UPGRADING)
         if call.request.method != _UPGRADE:
             work.cancel()
         return None
 
+    def _leave(self, work: asyncio.Task[Reply], call: Call) -> None:
+        """Wait for it no more: whoever hangs up is answered no more; but what was ordered is done."""
+        work.add_done_callback(partial(self._unheard, call.request.method))
+        if call.request.method not in _ORDERS:
+            work.cancel()
+
     def _unheard(self, method: str, work: asyncio.Task[Reply]) -> None:
-        """Tell of a mistake in what nobody waited for to its end."""
+        """Tell of a mistake in what nobody waited for to its end; that the client is gone is none."""
         error = None if work.cancelled() else work.exception()
-        if isinstance(error, Exception):
+        if isinstance(error, Exception) and not isinstance(error, ConnectionError):
             self._mistake(method, error)
 
 

@@ -51,6 +51,13 @@ class Program:
 
         Blocks. Raises UpgradeError if it cannot do so.
         """
+        try:
+            directory = os.getcwd()
+        except FileNotFoundError as error:
+            why = (
+                "the directory in which the daemon was started is gone; end it with `daemon stop --leave`, and start it"
+            )
+            raise UpgradeError(f"{why} in another, where it adopts the servers") from error
         with _file(document) as file:
             try:
                 tried = run(
@@ -58,7 +65,7 @@ class Program:
                     environment=os.environ,
                     timeout=_TRIAL_TIME,
                     stdin=file.fileno(),
-                    directory=os.getcwd(),
+                    directory=directory,
                 )
             except OSError as error:
                 raise UpgradeError(f"{self.interpreter} cannot be executed: {error.strerror}") from error

@@ -249,6 +249,8 @@ def _psql(
 def _address(cluster: Cluster) -> tuple[str, int]:
     """Return the directory of the server's Unix socket, and its port."""
     written = cluster.announced()
+    if written is None and not os.path.isdir(cluster.data_directory):
+        raise ProbeError(f"{cluster.data_directory} is gone (moved, or unmounted?): bring it back")
     if written is None:
         raise ProbeError("no server runs there, or it has only begun to start")
     if written.socket_directory is None or written.port is None:

@@ -25,8 +25,9 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 
 
 def pytest_configure() -> None:
-    """Take SIGINT: one that our caller ignores, as a shell does for what runs in its background, is inherited."""
+    """Take SIGINT and SIGHUP: one that our caller ignores, as a shell or nohup does in the background, is inherited."""
     signal.signal(signal.SIGINT, signal.default_int_handler)
+    signal.signal(signal.SIGHUP, signal.SIG_DFL)
 
 
 def pytest_unconfigure() -> None:

@@ -11,7 +11,7 @@ from pathlib import Path
 
 from daemons import LIMIT, Site, installation_number
 
-CLUSTERS = 100
+CLUSTERS = 60
 TRIES = 5
 QUIET = 10.0
 """Seconds for which nobody may move; the one wait in these tests that is a time, since nothing is what it waits for."""
@@ -28,7 +28,7 @@ def moves(pid: int) -> dict[str, tuple[str, ...]]:
 
 
 def test_an_idle_daemon_does_nothing(site: Site, tmp_path: Path) -> None:
-    """For ten seconds, a daemon that watches a hundred servers makes no system call, and none of its threads runs."""
+    """For ten seconds, a daemon that watches dozens of servers makes no system call, and none of its threads runs."""
     for number in range(CLUSTERS):
         settings = {"shared_buffers": "1MB", "max_connections": "5", "autovacuum": "off"}
         site.add(f"c{number}", installation_number(number), settings=settings, stable_after="100ms")

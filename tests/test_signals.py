@@ -26,7 +26,7 @@ async def listen():
                 all_heard.set()
         signals.listen(told)
         await asyncio.wait_for(all_heard.wait(), 30)
-        print(*heard, signal.pthread_sigmask(signal.SIG_BLOCK, ()))
+        print(*heard, signal.pthread_sigmask(signal.SIG_BLOCK, ()), flush=True)
 
 asyncio.run(listen())
 os.kill(os.getpid(), signal.SIGTERM)

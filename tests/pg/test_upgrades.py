@@ -96,7 +96,8 @@ def test_in_the_midst_of_initdb(site: Site, monkeypatch: pytest.MonkeyPatch) -> 
     """An initdb is not cut off; who waits behind it for his turn to start is started by the new version."""
     installation, pipe = patient_initdb(site, monkeypatch)
     site.daemon_keys["start_concurrency"] = 1
-    site.declare("first", site.directory / "first", installation, init=True, priority=1)
+    reachable = {"listen_addresses": "", "unix_socket_directories": str(site.directory)}
+    site.declare("first", site.directory / "first", installation, init=True, priority=1, settings=reachable)
     site.add("second", priority=2)
     daemon = site.start()
     daemon.wait_for_log(cluster="second", now="STARTING")

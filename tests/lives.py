@@ -73,9 +73,6 @@ STOPPING = replace(
 STOPPING_AGAIN = replace(STOPPING, want_up=True)
 """STOPPING, as one half of a restart."""
 
-STOPPING_EARLY = replace(STOPPING, pid=None)
-"""STOPPING, before there is a process: its start is still under way, or has been called off."""
-
 STOPPING_ORPHANS = replace(STOPPING, pid=None, orphans=2, rung=Rung.IMMEDIATE)
 """STOPPING, while there are processes of a server whose postmaster has ended."""
 
@@ -92,7 +89,6 @@ ROWS = {
     "RUNNING, reload due": RELOADING_AGAIN,
     "STOPPING, down": STOPPING,
     "STOPPING, again": STOPPING_AGAIN,
-    "STOPPING, no pid": STOPPING_EARLY,
 }
 
 ORPHAN_ROWS = {"BACKOFF, orphans": ORPHANS, "STOPPING, orphans": STOPPING_ORPHANS}

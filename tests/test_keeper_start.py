@@ -9,6 +9,7 @@ from fakes import live, now, settle
 from keepers import World, kept
 
 from pgsupervisor.supervision.life import (
+    Exited,
     Kill,
     Order,
     Restart,
@@ -86,25 +87,38 @@ def test_a_late_spawned_is_stopped() -> None:
     assert kept(play).postmaster.calls == ["find", "spawn", "SIGINT", "SIGINT", "release"]
 
 
-@pytest.mark.parametrize(("order", "state"), [(Stop(), State.STOPPED), (Restart(), State.RUNNING)])
-def test_somebody_else_starts_what_is_called_off(order: Order, state: State) -> None:
-    """A server that somebody else started while ours waited for its turn is stopped, and not taken for none."""
+@pytest.mark.parametrize("order", [Stop(), Restart()])
+def test_somebody_else_starts_what_is_called_off(order: Order) -> None:
+    """A server that somebody else started when ours was called off is taken into care, and ours is not started."""
 
     async def play(world: World) -> None:
-        world.postmaster.obeys = frozenset()
         await world.gate.enter(0)
         world.keeper.post(Start())
         await settle()
         world.keeper.post(order)
         world.keeper.post(Spawned(7))
         await settle()
-        assert (world.keeper.life.state, world.keeper.life.pid) == (State.STOPPING, 7)
+        assert (world.keeper.life.state, world.keeper.life.pid) == (State.STARTING, 7)
         world.gate.leave()
-        world.postmaster.end(clean=True)
-        await settle()
-        assert world.keeper.life.state is state
 
-    assert kept(play).postmaster.calls[:2] == ["find", "SIGINT"]
+    assert kept(play).postmaster.calls == ["find", "release"]
+
+
+@pytest.mark.parametrize("order", [Stop(), Restart()])
+def test_what_is_called_off_is_told_before_all_else(order: Order) -> None:
+    """What is told of somebody else's server, and of what it left behind, is not taken for what became of our start."""
+
+    async def play(world: World) -> None:
+        await world.gate.enter(0)
+        world.keeper.post(Start())
+        await settle()
+        for event in (order, Spawned(7), Exited("fell", clean=False, hopeless=False, jitter=1.0, orphans=1)):
+            world.keeper.post(event)
+        await settle()
+        assert (world.keeper.life.state, world.keeper.life.orphans) == (State.BACKOFF, 1)
+        world.gate.leave()
+
+    assert kept(play).postmaster.calls == ["find", "release"]
 
 
 @pytest.mark.parametrize("shut", [False, True])

@@ -20,7 +20,6 @@ from lives import (
     STARTING,
     STOPPING,
     STOPPING_AGAIN,
-    STOPPING_EARLY,
 )
 
 from pgsupervisor.supervision.configuration import Change, Report
@@ -207,6 +206,9 @@ FROM_STARTING: dict[Event, Step] = {
 FROM_STOPPING: dict[Event, Step] = {
     KILL: (replace(_killed(STOPPING), since=50.0), KILLED),
     SPAWNED: (replace(STOPPING, pid=43), INT),
+    NOT_SPAWNED: (DOWN, ()),
+    HOPELESS_SPAWN: (DOWN, ()),
+    LOCKED_SPAWN: (DOWN, ()),
     CLEAN: (DOWN, ()),
     UNCLEAN: (DOWN, ()),
     HOPELESS: (DOWN, ()),
@@ -314,21 +316,14 @@ TABLE: dict[str, dict[Event, Step]] = {
     | {
         STOP: (STOPPING, ()),
         SPAWNED: (replace(STOPPING_AGAIN, pid=43), INT),
+        NOT_SPAWNED: (ORDERED_UP, SPAWN),
+        HOPELESS_SPAWN: (ORDERED_UP, SPAWN),
+        LOCKED_SPAWN: (ORDERED_UP, SPAWN),
         CLEAN: (ORDERED_UP, SPAWN),
         UNCLEAN: (ORDERED_UP, SPAWN),
         HOPELESS: (ORDERED_UP, SPAWN),
         TIMEOUT: (
             replace(STOPPING_AGAIN, rung=Rung.IMMEDIATE, deadline=NOW + 60, reason="immediate shutdown"),
-            QUIT,
-        ),
-    },
-    "STOPPING, no pid": FROM_STOPPING
-    | dict.fromkeys((START, RESTART), (replace(STOPPING_AGAIN, pid=None), ()))
-    | dict.fromkeys((NOT_SPAWNED, HOPELESS_SPAWN, LOCKED_SPAWN), (DOWN, ()))
-    | {
-        KILL: (replace(_killed(STOPPING_EARLY), since=50.0), KILLED),
-        TIMEOUT: (
-            replace(STOPPING_EARLY, rung=Rung.IMMEDIATE, deadline=NOW + 60, reason="immediate shutdown"),
             QUIT,
         ),
     },

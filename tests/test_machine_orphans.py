@@ -123,10 +123,11 @@ TABLE: dict[str, dict[Event, Step]] = {
     "STARTING, pid": {LEFT_TWO: _after_exit(STARTED), IN_THE_WAY: _waits_before(STARTED)},
     "STARTING, reload due": {LEFT_TWO: _waits_before(ORDERED_UP), IN_THE_WAY: _waits_before(STARTED_DUE)},
     **{name: {LEFT_TWO: _after_exit(ROWS[name])} for name in ROWS if name.startswith("RUNNING")},
-    "STOPPING, down": {LEFT_TWO: (_ends_orphans(STOPPING, 2, Rung.IMMEDIATE, since=50.0), QUIT)},
-    "STOPPING, again": {LEFT_TWO: (_ends_orphans(STOPPING_AGAIN, 2, Rung.IMMEDIATE, since=50.0), QUIT)},
-    "STOPPING, no pid": dict.fromkeys(
+    "STOPPING, down": dict.fromkeys(
         (LEFT_TWO, IN_THE_WAY), (_ends_orphans(STOPPING, 2, Rung.IMMEDIATE, since=50.0), QUIT)
+    ),
+    "STOPPING, again": dict.fromkeys(
+        (LEFT_TWO, IN_THE_WAY), (_ends_orphans(STOPPING_AGAIN, 2, Rung.IMMEDIATE, since=50.0), QUIT)
     ),
 }
 """What orphans change where there were none. Anything else about them changes nothing there."""

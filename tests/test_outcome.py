@@ -29,7 +29,6 @@ UP: dict[str, tuple[bool, str] | None] = {
     "RUNNING, reload due": (True, ""),
     "STOPPING, down": (False, LATER_DOWN),
     "STOPPING, again": None,
-    "STOPPING, no pid": (False, LATER_DOWN),
 }
 DOWN: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (True, "stopped by someone else"),
@@ -44,7 +43,6 @@ DOWN: dict[str, tuple[bool, str] | None] = {
     "RUNNING, reload due": (False, LATER_UP),
     "STOPPING, down": None,
     "STOPPING, again": (False, LATER_UP),
-    "STOPPING, no pid": None,
 }
 RELOADED: dict[str, tuple[bool, str] | None] = {
     "STOPPED": (False, NOTHING),
@@ -59,7 +57,6 @@ RELOADED: dict[str, tuple[bool, str] | None] = {
     "RUNNING, reload due": None,
     "STOPPING, down": (False, NOTHING),
     "STOPPING, again": (False, NOTHING),
-    "STOPPING, no pid": (False, NOTHING),
 }
 
 

@@ -129,6 +129,7 @@ class Keeper:
         self._starting: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._waits_at_gate = False
+        self._called_off = False
         self._holds_gate = self.life.state is State.STARTING and self.life.pid is not None
         if self._holds_gate:
             gate.take()
@@ -212,6 +213,10 @@ class Keeper:
 
     async def _take(self) -> tuple[Event, asyncio.Future[Moment] | None]:
         """Wait for the next event; the passing of the deadline is one."""
+        if self._called_off:
+            # Before what is in the mailbox: that may be of a server that somebody else has started, and of its end.
+            self._called_off = False
+            return SpawnFailed("the start was called off", hopeless=False, jitter=1.0), None
         try:
             async with asyncio.timeout_at(self.life.deadline):
                 return await self._from_mailbox()
@@ -241,9 +246,8 @@ class Keeper:
                 self._waits_at_gate = True
                 self._starting = asyncio.create_task(self._start(postmaster), name=f"start {self.name}")
             case Signal(number):
-                if self._call_off_start():
-                    self.post(SpawnFailed("the start was called off", hopeless=False, jitter=1.0))
-                else:
+                self._called_off = self._call_off_start()
+                if not self._called_off:
                     postmaster.signal(number)
             case SignalOrphans(number):
                 postmaster.signal_orphans(number)

@@ -242,9 +242,6 @@ def _stopping(policy: Policy, life: Life, event: Event, now: float) -> Step:
         case Spawned(pid):
             # The stop was ordered before there was anybody to receive it. Where a server runs, no orphans live.
             return replace(life, pid=pid, orphans=0), () if life.rung is None else (Signal(life.rung.signal),)
-        case SpawnFailed() if life.pid is not None:
-            # The start was called off; what came up before that was told is a server that somebody else started.
-            return life, ()
         case SpawnFailed(orphans=count) | Exited(orphans=count) if count:
             rung = max(life.rung or Rung.IMMEDIATE, Rung.IMMEDIATE)
             return descend(replace(life, pid=None, orphans=count), rung, life.rung_timeout, now)

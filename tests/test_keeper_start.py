@@ -121,26 +121,46 @@ def test_what_is_called_off_is_told_before_all_else(order: Order) -> None:
     assert kept(play).postmaster.calls == ["find", "release"]
 
 
-@pytest.mark.parametrize("shut", [False, True])
-def test_an_order_before_the_server_is_found(*, shut: bool) -> None:
-    """A server that runs already is adopted, not started twice, also if somebody orders it up before it is found."""
+def test_an_order_before_the_server_is_found() -> None:
+    """A server that runs already is adopted, not started twice, if somebody orders it up before it is found."""
 
     async def play(world: World) -> None:
         world.postmaster.running_before = True
         world.postmaster.find_time = 3.0
+        assert (await world.keeper.order(Start())).life.pid == 101
+        assert world.keeper.life.state is State.RUNNING
+
+    assert kept(play).postmaster.calls == ["find", "release"]
+
+
+def test_a_stop_before_the_server_is_found() -> None:
+    """A server that runs already is stopped, also if that was ordered before it was found."""
+
+    async def play(world: World) -> None:
+        world.postmaster.running_before = True
+        world.postmaster.find_time = 3.0
+        assert (await world.keeper.order(Stop())).life.state is State.STOPPING
+        assert await world.until(State.STOPPED) == 0
+
+    assert kept(play).postmaster.calls == ["find", "SIGINT", "release"]
+
+
+@pytest.mark.parametrize("shut", [False, True])
+def test_a_server_is_found_while_ours_waits_for_its_turn(*, shut: bool) -> None:
+    """Somebody else's server is adopted, ours is not started beside it, and no place at the gate is lost."""
+
+    async def play(world: World) -> None:
         if shut:
             await world.gate.enter(0)
-        assert (await world.keeper.order(Start())).life.pid is None
+        world.keeper.post(Start())
+        world.postmaster._come_up()
         await settle()
         assert (world.keeper.life.state, world.keeper.life.pid) == (State.RUNNING, 101)
-        assert (await world.keeper.order(Stop())).life.state is State.STOPPING
-        await settle()
-        assert world.keeper.life.state is State.STOPPED
         if shut:
             world.gate.leave()
         await asyncio.wait_for(world.gate.enter(0), 1)
 
-    assert kept(play).postmaster.calls == ["find", "SIGINT", "release"]
+    assert kept(play).postmaster.calls == ["find", "release"]
 
 
 def test_the_gate_is_held_until_ready() -> None:

@@ -20,6 +20,45 @@ def _stubborn(made: FakePostmaster) -> None:
     made.asking_time = 3.0
 
 
+@pytest.mark.parametrize("by_hand", [False, True])
+def test_a_stop_before_a_server_is_found(*, by_hand: bool) -> None:
+    """A server that runs when the daemon begins, or that somebody starts then, is stopped if it is to be."""
+
+    def running(made: FakePostmaster) -> None:
+        made.find_time, made.running_before = 5.0, not by_hand
+
+    async def world() -> None:
+        made = World(inventory(A), running)
+        beginning = asyncio.create_task(made.supervisor.begin())
+        await settle()
+        if by_hand:
+            made.host.made["a"]._come_up()
+        assert await made.give(Stop()) == [done("a", State.STOPPED)]
+        await beginning
+        await settle()
+        assert made.host.made["a"].calls == ["find", "SIGINT"]
+        await made.supervisor.end(leave=True)
+
+    live(world)
+
+
+def test_the_end_before_a_server_is_found() -> None:
+    """A server that is not found yet when the end begins is stopped too."""
+
+    def running(made: FakePostmaster) -> None:
+        made.find_time, made.running_before = 5.0, True
+
+    async def world() -> None:
+        made = World(inventory(), running)
+        updating = asyncio.create_task(made.update(A))
+        await settle()
+        await made.supervisor.end(leave=False)
+        assert made.host.made["a"].calls == ["find", "SIGINT", "release"]
+        await updating
+
+    live(world)
+
+
 def test_a_stop_while_servers_are_looked_for() -> None:
     """What is stopped before it could be started at boot stays down, whatever autostart says."""
 

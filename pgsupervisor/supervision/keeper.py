@@ -153,10 +153,12 @@ class Keeper:
         self._mailbox.put_nowait((event, None))
 
     async def order(self, order: Order) -> Moment:
-        """Give an order, and return the moment right after it was taken; to be cancelled does not take it back.
+        """Give an order, and return the moment right after it was taken; to be cancelled then does not take it back.
 
-        A keeper that lives no more takes none, and returns its last moment.
+        It waits until it is known whether a server runs: nobody could stop what is not found yet. A keeper that lives
+        no more takes none, and returns its last moment.
         """
+        await self.found.wait()
         if self._now.last:
             return self._now
         taken: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
@@ -166,7 +168,7 @@ class Keeper:
     async def run(self, postmaster: Postmaster) -> None:
         """Live: find the postmaster that runs already, then take events until cancelled.
 
-        Orders that come before wait in the mailbox. A mistake of ours costs one event, and no cluster its keeper.
+        A mistake of ours costs one event, and no cluster its keeper.
         """
         try:
             await self._find(postmaster)
@@ -234,7 +236,7 @@ class Keeper:
             before, self._now = self._now, Moment(life)
             before.follow(self._now)
         if self.life.pid is not None:
-            # An order came before the server that runs already was found: there is nothing to start any more.
+            # Somebody else's server was found while ours waited for its turn: there is nothing to start any more.
             self._call_off_start()
         self._leave_gate_after(event)
         for action in actions:

@@ -21,7 +21,7 @@ from pgsupervisor.supervision.configuration import Prospects
 from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake
 from pgsupervisor.supervision.kept import Assignments, Host, Kept, Report
-from pgsupervisor.supervision.life import Event, Kill, Life, Order, Reload, Restart, Spawned, Start, State, Stop
+from pgsupervisor.supervision.life import Event, Fact, Kill, Life, Order, Reload, Restart, Spawned, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
 from pgsupervisor.supervision.plan import Action, Plan, daemon_keys, diff
 
@@ -130,11 +130,7 @@ class Supervisor:
 
     async def give(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
         """Give an order to clusters and wait for what comes of it; to be cancelled ends the wait, not the order."""
-        ordered = list(kept)
-        if not isinstance(order, Reload):
-            for each in ordered:
-                each.ordered_down = isinstance(order, Stop | Kill)
-        return await self._to_the_end("order", self._give_all(ordered, order, report))
+        return await self._to_the_end("order", self._obey(kept, order, report))
 
     async def configure(self, kept: Kept, changes: Assignments, report: Report) -> Outcome:
         """Change settings in a cluster's files, have the server take them, and return what came of it.
@@ -175,18 +171,29 @@ class Supervisor:
         for kept in self._kept.values():
             kept.keeper.post(Stop("immediate"))
 
-    async def _give_all(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
-        return list(await asyncio.gather(*(self._give(each, order, report) for each in kept)))
+    async def _obey(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
+        return list(await asyncio.gather(*(self._carry_out(each, order, report) for each in kept)))
 
-    async def _give(self, kept: Kept, order: Order, report: Report) -> Outcome:
-        name = kept.spec.name
+    async def _carry_out(self, kept: Kept, order: Order, report: Report) -> Outcome:
+        """Carry out what somebody ordered."""
+        await kept.keeper.found.wait()
         if isinstance(order, Restart) and not order.force and kept.life.pid is not None:
+            kept.ordered_down = False
             # A server that runs is worth more than one that was stopped and does not come up again.
             prospects = await kept.postmaster.configuration.prospects(kept.spec)
             if prospects.fatal:
                 return _not_restarted(kept, prospects, "mend that, or use --force")
             if kept.ordered_down or self._ending:
-                return Outcome(name, ok=False, state=kept.life.state, message="overtaken by a later order")
+                return Outcome(kept.spec.name, ok=False, state=kept.life.state, message="overtaken by a later order")
+        if not isinstance(order, Reload):
+            kept.ordered_down = isinstance(order, Stop | Kill)
+        return await self._give(kept, order, report)
+
+    async def _give_all(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
+        return list(await asyncio.gather(*(self._give(each, order, report) for each in kept)))
+
+    async def _give(self, kept: Kept, order: Order, report: Report) -> Outcome:
+        name = kept.spec.name
         moment = await kept.keeper.order(order)
         while True:
             report(name, moment.life)
@@ -287,14 +294,18 @@ class Supervisor:
             mistake=self._mistake,
             life=life,
         )
-        postmaster = self._host(spec, keeper.post)
+        postmaster = self._host(spec, partial(self._post, keeper))
         task = asyncio.create_task(keeper.run(postmaster), name=f"keeper {spec.name}")
         kept = self._kept[spec.name] = Kept(spec, keeper, postmaster, task)
         return kept
 
+    def _post(self, keeper: Keeper, fact: Fact) -> None:
+        if isinstance(fact, Spawned) and keeper.life.state is State.STOPPED:
+            # Whoever starts it by hand wants it up; an order that comes now is the later one, whenever this is taken.
+            self._kept[keeper.name].ordered_down = False
+        keeper.post(fact)
+
     def _changed(self, name: str, before: Life, event: Event, after: Life) -> None:
-        if isinstance(event, Spawned) and after.want_up and not before.want_up:
-            self._kept[name].ordered_down = False  # an administrator who starts it by hand wants it up
         self._tell(name, before, event, after)
         self._notify(name)
 

@@ -9,7 +9,7 @@ import pytest
 from fakes import FakePostmaster, inventory, live, settle, spec
 from supervisors import A, B, C, World, done, supervised
 
-from pgsupervisor.supervision.life import Order, Restart, Start, State, Stop
+from pgsupervisor.supervision.life import Kill, Order, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome
 
 
@@ -18,6 +18,10 @@ def _stubborn(made: FakePostmaster) -> None:
     made.obeys = frozenset({Signals.SIGQUIT})
     made.find_time = 5.0 if made.name == "c" else 0.0
     made.asking_time = 3.0
+
+
+def _overtaken(name: str) -> Outcome:
+    return Outcome(name, ok=False, state=State.STOPPED, message="overtaken by a later order")
 
 
 @pytest.mark.parametrize("by_hand", [False, True])
@@ -82,10 +86,25 @@ def test_a_stop_while_an_update_restarts() -> None:
         updating = asyncio.create_task(world.update(spec("a", port=2), spec("b", port=2)))
         await asyncio.sleep(10)
         assert await world.give(Stop(), "a") == [done("a", State.STOPPED)]
-        assert await updating == [done("b", State.RUNNING)]
+        assert await updating == [_overtaken("a"), done("b", State.RUNNING)]
         assert world.states == {"a": State.STOPPED, "b": State.RUNNING}
 
     supervised(play, A, B, prepare=_stubborn)
+
+
+@pytest.mark.parametrize("turns", range(12))
+def test_a_kill_at_any_moment_of_an_update(turns: int) -> None:
+    """However an update and a kill cross each other, the cluster is down in the end."""
+
+    async def play(world: World) -> None:
+        updating = asyncio.create_task(world.update(spec("a", port=2)))
+        for _ in range(turns):
+            await asyncio.sleep(0)
+        await world.give(Kill())
+        await updating
+        assert world.states == {"a": State.STOPPED}
+
+    supervised(play, A)
 
 
 def test_a_start_while_an_update_restarts() -> None:
@@ -165,8 +184,7 @@ def test_a_restart_that_a_stop_overtakes() -> None:
         await settle()
         world.host.made["a"].obeys |= {Signals.SIGINT}
         assert await world.give(Stop(), "a") == [done("a", State.STOPPED)]
-        why = "overtaken by a later order"
-        assert await restarting == [Outcome("a", ok=False, state=State.STOPPED, message=why)]
+        assert await restarting == [_overtaken("a")]
         assert world.states == {"a": State.STOPPED}
 
     supervised(play, A, prepare=_stubborn)

@@ -184,10 +184,14 @@ class Supervisor:
             if prospects.fatal:
                 return _not_restarted(kept, prospects, "mend that, or use --force")
             if kept.ordered_down or self._ending:
-                return Outcome(kept.spec.name, ok=False, state=kept.life.state, message="overtaken by a later order")
+                return _overtaken(kept)
         if not isinstance(order, Reload):
             kept.ordered_down = isinstance(order, Stop | Kill)
         return await self._give(kept, order, report)
+
+    async def _start(self, kept: Kept, report: Report) -> Outcome:
+        """Start what an update has stopped or added, unless an order has come in between."""
+        return _overtaken(kept) if kept.ordered_down else await self._give(kept, Start(), report)
 
     async def _give_all(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
         return list(await asyncio.gather(*(self._give(each, order, report) for each in kept)))
@@ -259,8 +263,7 @@ class Supervisor:
             self._kept = {name: self._kept[name] for name in new.clusters if name in self._kept}
         # What waits for servers that recover does not keep the next update waiting; what the end stops, stays down.
         if not self._ending:
-            starting = [kept for kept in (*again, *added) if not kept.ordered_down]
-            outcomes += await self._give_all(starting, Start(), report)
+            outcomes += await asyncio.gather(*(self._start(kept, report) for kept in (*again, *added)))
         return replace(planned, outcomes=tuple(outcomes))
 
     async def _refused(self, again: Sequence[Kept], new: Inventory) -> dict[str, Outcome]:
@@ -341,6 +344,10 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
+
+
+def _overtaken(kept: Kept) -> Outcome:
+    return Outcome(kept.spec.name, ok=False, state=kept.life.state, message="overtaken by a later order")
 
 
 def _not_restarted(kept: Kept, prospects: Prospects, advice: str) -> Outcome:

@@ -14,6 +14,8 @@ TypeError for an argument, OSError for a file)::
     │   │   └── ClusterLockedError             it was not started: somebody else has the data directory
     │   ├── ClusterNotRunningError         there is no server to talk about
     │   └── ClusterTimeoutError            it did not happen in time
+    ├── CannotStartError               a daemon's server would not start, as things stand
+    ├── HinderedError                  a daemon's server cannot start for want of something outside of its cluster
     ├── ProbeError                     a running server could not be asked
     ├── InventoryError                 a mistake in the inventory
     ├── NoSuchClusterError             a name that the inventory does not have
@@ -85,6 +87,14 @@ class ClusterNotRunningError(ClusterError):
 
 class ClusterTimeoutError(ClusterError):
     """What was waited for did not happen in time; the server was left as it is."""
+
+
+class CannotStartError(PgSupervisorError):
+    """A server would not start, as things stand: trying again would not help."""
+
+
+class HinderedError(PgSupervisorError):
+    """A server cannot start for want of something outside of its cluster, which may be there the next time."""
 
 
 class ProbeError(PgSupervisorError):

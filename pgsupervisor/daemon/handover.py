@@ -20,7 +20,7 @@ import msgspec
 
 from pgsupervisor.control.conversations import Handed
 from pgsupervisor.errors import UpgradeError
-from pgsupervisor.postgres.controldata import Recovery
+from pgsupervisor.postgres.controldata import RecoveryKind
 from pgsupervisor.postgres.sources import Sources
 from pgsupervisor.supervision.life import Life
 from pgsupervisor.system.sharedmemory import Segment
@@ -55,7 +55,7 @@ class Server:
     log_offset: int
     port: int | None
     socket_directory: str | None
-    recovery: Recovery | None
+    recovery: RecoveryKind | None
     standby: bool | None
     memory: Segment | None
     told_to_stop: bool

@@ -15,10 +15,12 @@ import asyncio
 import contextlib
 import errno
 import os
+from collections.abc import Callable
 from concurrent.futures import Executor
 from dataclasses import replace
 from functools import partial
 from signal import Signals
+from typing import TypeVar
 
 from pgsupervisor.daemon import starting
 from pgsupervisor.daemon.configuration import Configuration
@@ -52,6 +54,8 @@ from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.process import Process
 from pgsupervisor.system.watch import Watcher
 
+Result = TypeVar("Result")
+
 _SHORT_OF_DESCRIPTORS = 1.0
 """Seconds after which a file is read again that could not be opened for want of a descriptor."""
 
@@ -82,7 +86,7 @@ class HostedPostmaster:
         self._rewritten_again = False
         self._search: asyncio.Task[None] | None = None
         self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._autopsy: asyncio.Task[None] | None = None
         self.version: str | None = None
 
     @property
@@ -119,7 +123,7 @@ class HostedPostmaster:
 
     @property
     def _works(self) -> list[asyncio.Task[None]]:
-        works = (*self._tasks, self._spawning, self._search)
+        works = (self._autopsy, self._spawning, self._search)
         return [work for work in works if work is not None and not work.done()]
 
     def carried(self, life: Life) -> Carried:
@@ -157,7 +161,7 @@ class HostedPostmaster:
 
     async def _look_for_one(self) -> None:
         try:
-            running = await asyncio.to_thread(lambda: starting.adopt(self._installation(self._spec), self._spec))
+            running = await self._blocking(starting.adopt, self._spec)
         except (OSError, PgSupervisorError):
             return
         if running is None:
@@ -170,7 +174,7 @@ class HostedPostmaster:
 
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
-        if self._running is not None or self._tasks:
+        if self._running is not None or self._autopsy is not None:
             # Somebody else's was found in the very moment in which ours had its turn: its facts are on their way.
             return
         self._spawning = asyncio.current_task()
@@ -185,7 +189,7 @@ class HostedPostmaster:
 
     async def _spawn(self, spec: ClusterSpec) -> None:
         try:
-            found, left = await asyncio.to_thread(lambda: starting.look_around(self._installation(spec), spec))
+            found, left = await self._blocking(starting.look_around, spec)
             if isinstance(found, Obstacle):
                 self._locked.wait(found)
                 reason = f"{found.why}; the server is started then"
@@ -201,9 +205,9 @@ class HostedPostmaster:
             if found is not None:
                 self._hold_adopted(found)
                 return
-            if await asyncio.to_thread(lambda: starting.prepare(self._installation(spec), spec, self._seen)):
+            if await self._blocking(partial(starting.prepare, seen=self._seen), spec):
                 await self._files.tell()
-            running = await asyncio.to_thread(lambda: starting.start(self._installation(spec), spec))
+            running = await self._blocking(starting.start, spec)
         except (OSError, PgSupervisorError) as error:
             self._post(not_started(error))
         else:
@@ -261,11 +265,15 @@ class HostedPostmaster:
         if running is not None:
             self._let_go(running)
 
-    def _installation(self, spec: ClusterSpec) -> Installation:
-        """Look up the installation, in a thread."""
-        installation = self._installations.of(spec.installation)
-        self.version = installation.version.split()[1]
-        return installation
+    async def _blocking(self, work: Callable[[Installation, ClusterSpec], Result], spec: ClusterSpec) -> Result:
+        """Do what blocks with the installation of a spec, in a thread."""
+
+        def do() -> Result:
+            installation = self._installations.of(spec.installation)
+            self.version = installation.version.split()[1]
+            return work(installation, spec)
+
+        return await asyncio.to_thread(do)
 
     # What happens, in the loop.
 
@@ -293,7 +301,7 @@ class HostedPostmaster:
     @property
     def _busy(self) -> bool:
         """Whether a server is held, or being started, or what became of the last is not told yet, or all is over."""
-        return bool(self._running or self._spawning or self._released or self._tasks)
+        return bool(self._running or self._spawning or self._released or self._autopsy)
 
     def _follow(self) -> None:
         """Follow postmaster.pid of the data directory that counts."""
@@ -359,13 +367,13 @@ class HostedPostmaster:
         self._let_go(running)
         self._running = None
         self._follow()
-        task = asyncio.create_task(self._post_mortem(running))
-        self._tasks.add(task)
-        task.add_done_callback(self._told)
+        self._autopsy = asyncio.create_task(self._post_mortem(running))
+        self._autopsy.add_done_callback(self._told)
 
     def _told(self, task: asyncio.Task[None]) -> None:
         """Look for a server that somebody else has started in the meantime, as `pg_ctl restart` does."""
-        self._tasks.discard(task)
+        if self._autopsy is task:
+            self._autopsy = None
         self._rewritten()
         error = None if task.cancelled() else task.exception()
         if error is not None:
@@ -386,7 +394,7 @@ class HostedPostmaster:
         self._orphans.hold(left)
         if self._released:
             self._orphans.let_go()
-        self._tasks.clear()  # nothing keeps the next start any more
+        self._autopsy = None  # nothing keeps the next start any more
         self._post(replace(exited, orphans=len(left)))
 
     def _let_go(self, running: Running) -> None:

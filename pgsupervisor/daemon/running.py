@@ -14,13 +14,13 @@ from dataclasses import dataclass, field
 from signal import Signals
 
 from pgsupervisor.daemon.last_words import last_words
-from pgsupervisor.daemon.shortage import HinderedError, names_shortage, passes, refusal
+from pgsupervisor.daemon.shortage import names_shortage, passes, refusal
 from pgsupervisor.daemon.verdict import Values
-from pgsupervisor.errors import ClusterLockedError, PgSupervisorError, ProbeError
+from pgsupervisor.errors import ClusterLockedError, HinderedError, PgSupervisorError, ProbeError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import orphans, pidfile, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
-from pgsupervisor.postgres.controldata import Recovery, clean_shutdown
+from pgsupervisor.postgres.controldata import RecoveryKind, clean_shutdown
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
@@ -53,7 +53,7 @@ class Running:
     log_offset: int
     port: int | None = None
     socket_directory: str | None = None
-    recovery: Recovery | None = None
+    recovery: RecoveryKind | None = None
     standby: bool | None = None
     memory: Segment | None = None
     told_to_stop: bool = False
@@ -81,10 +81,10 @@ def inspect(running: Running) -> tuple[Inspection, list[str]]:
 def not_started(error: OSError | PgSupervisorError) -> SpawnFailed:
     """Say why no server was started."""
     if isinstance(error, OSError):
-        return SpawnFailed(refusal(error), hopeless=False, jitter=jitter(), outside=passes(error))
+        return SpawnFailed(refusal(error), hopeless=False, jitter=_jitter(), outside=passes(error))
     # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
     outside = isinstance(error, HinderedError | ClusterLockedError) or names_shortage(str(error))
-    return SpawnFailed(str(error), hopeless=not outside, jitter=jitter(), outside=outside)
+    return SpawnFailed(str(error), hopeless=not outside, jitter=_jitter(), outside=outside)
 
 
 def kill(server: Process) -> None:
@@ -104,7 +104,7 @@ def post_mortem(running: Running) -> Exited:
     status = None if running.child is None else running.child.wait()
     reap_orphans()
     if running.told_to_stop:
-        return Exited(_ending(status), clean=False, hopeless=False, jitter=jitter())
+        return Exited(_ending(status), clean=False, hopeless=False, jitter=_jitter())
     spec, run_as = running.spec, running.cluster.run_as
     clean = not status and _shut_down(running)
     words = last_words(written_since(spec.logfile, running.log_offset))
@@ -122,13 +122,13 @@ def post_mortem(running: Running) -> Exited:
     full = [] if clean or refused else full_disks(spec.data_directory)
     outside = bool(full) or names_shortage(reason)
     reason = "; ".join([reason, *full])
-    return Exited(reason, clean=clean, hopeless=refused is not None and not outside, jitter=jitter(), outside=outside)
+    return Exited(reason, clean=clean, hopeless=refused is not None and not outside, jitter=_jitter(), outside=outside)
 
 
 def unexplained(error: OSError | PgSupervisorError) -> Exited:
     """Say what kept us from seeing how a server ended."""
     failed = not_started(error)
-    return Exited(f"ended, and {failed.reason}", clean=False, hopeless=False, jitter=jitter(), outside=failed.outside)
+    return Exited(f"ended, and {failed.reason}", clean=False, hopeless=False, jitter=_jitter(), outside=failed.outside)
 
 
 def left_by(running: Running) -> list[Process]:
@@ -169,6 +169,6 @@ def _ending(status: int | None) -> str:
     return f"exited with status {status}"
 
 
-def jitter() -> float:
+def _jitter() -> float:
     """Return the random factor for a wait before a restart."""
     return random.uniform(1 - _JITTER, 1 + _JITTER)  # noqa: S311  # spreads restarts, guards nothing

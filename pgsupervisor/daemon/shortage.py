@@ -9,13 +9,6 @@ from __future__ import annotations
 import errno
 import os
 
-from pgsupervisor.errors import PgSupervisorError
-
-
-class HinderedError(PgSupervisorError):
-    """A server cannot start for want of something outside of its cluster, which may be there the next time."""
-
-
 _SHORTAGES = (
     errno.EAGAIN,  # of processes, for fork(2), or of memory that may be locked
     errno.EDQUOT,

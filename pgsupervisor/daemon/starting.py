@@ -12,8 +12,8 @@ from collections.abc import Container
 from typing import BinaryIO
 
 from pgsupervisor.daemon.running import Running
-from pgsupervisor.daemon.shortage import HinderedError, absence
-from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.daemon.shortage import absence
+from pgsupervisor.errors import CannotStartError, HinderedError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import command, datalock, pidfile, preflight
 from pgsupervisor.postgres.cluster import Cluster
@@ -23,10 +23,6 @@ from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment
 from pgsupervisor.system import oom
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User
-
-
-class CannotStartError(PgSupervisorError):
-    """A server that would not start, as things stand: trying again would not help."""
 
 
 def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:

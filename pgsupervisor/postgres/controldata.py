@@ -26,13 +26,13 @@ _PATIENCE = 10.0
 
 _CLEAN = ("shut down", "shut down in recovery")
 
-Recovery = Literal["crash", "archive"]
+RecoveryKind = Literal["crash", "archive"]
 """Why a server replays WAL: it, or its machine, crashed; or it is a standby, or recovers to a point in time."""
 
 _STATE = slice(16, 20)
 """Where DBState is in pg_control; a system identifier and two version numbers come before it (PostgreSQL 12 to 18)."""
 
-_RECOVERIES: dict[int, Recovery] = {4: "crash", 5: "archive"}
+_RECOVERIES: dict[int, RecoveryKind] = {4: "crash", 5: "archive"}
 """DB_IN_CRASH_RECOVERY and DB_IN_ARCHIVE_RECOVERY."""
 
 
@@ -41,7 +41,7 @@ def control_file(data_directory: str) -> str:
     return os.path.join(data_directory, "global", "pg_control")
 
 
-def recovery(data_directory: str) -> Recovery | None:
+def recovery(data_directory: str) -> RecoveryKind | None:
     """Return what recovery the server on a data directory is in, which a standby always is; None if in none.
 
     A server writes it down before it replays anything, and at the end before it says that it is ready. Until the former

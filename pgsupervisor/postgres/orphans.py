@@ -14,7 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
-from pgsupervisor.system.process import Process, facts, hold, works_in
+from pgsupervisor.system.process import Process, at_work_in, facts, hold, works_in
 from pgsupervisor.system.sharedmemory import Segment, attached, in_use, is_attached
 
 
@@ -27,13 +27,15 @@ def left_behind(data_directory: str, segment: Segment | None) -> list[Process]:
     if segment is None or not attached(segment):
         return []
     orphans = []
-    for pid in filter(str.isdecimal, os.listdir("/proc")):
-        if _works_in(int(pid), data_directory) and (process := hold(int(pid))) is not None:
-            # Looked at once it is held: so it is this process that is looked at.
-            if belongs(process, data_directory, segment):
-                orphans.append(process)
-            else:
-                process.close()
+    for pid in at_work_in(data_directory):
+        process = hold(pid)
+        if process is None:
+            continue
+        # Looked at once it is held: so it is this process that is looked at.
+        if _belongs(process, data_directory, segment):
+            orphans.append(process)
+        else:
+            process.close()
     return orphans
 
 
@@ -59,16 +61,10 @@ def postmaster_among(processes: Sequence[Process], written: int | None) -> Proce
     return next((process for process in processes if process.pid == written or process.pid in parents), None)
 
 
-def belongs(process: Process, data_directory: str, segment: Segment) -> bool:
+def _belongs(process: Process, data_directory: str, segment: Segment) -> bool:
     """Tell whether a process that is held uses a server's shared memory and works in its data directory."""
     try:
-        return _works_in(process.pid, data_directory) and is_attached(process.pid, segment) and process.alive()
-    except PermissionError:
-        return False
-
-
-def _works_in(pid: int, directory: str) -> bool:
-    try:
-        return works_in(pid, directory) is True
-    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
+        at_work = works_in(process.pid, data_directory)
+        return at_work is True and is_attached(process.pid, segment) and process.alive()
+    except (FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
         return False

@@ -24,13 +24,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
-import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
-from pgsupervisor.system.process import Facts, Process, facts, hold, is_zombie, works_in
+from pgsupervisor.system.process import Facts, Process, at_work_in, facts, hold, is_zombie, works_in
+from pgsupervisor.system.sharedmemory import Segment
 
 NAME = "postmaster.pid"
 """The file's name in the data directory."""
@@ -63,7 +63,7 @@ class PidFile:
     port: int | None
     socket_directory: str | None
     listen_address: str | None
-    shared_memory: tuple[int, int] | None
+    shared_memory: Segment | None
     status: Status | None
 
 
@@ -168,17 +168,8 @@ def wrote(known: Facts, written: PidFile, data_directory: str) -> bool:
 
 def at_work(data_directory: str) -> bool:
     """Tell whether any process of PostgreSQL that we see works in a data directory."""
-    return any(_works_there(int(pid), data_directory) for pid in os.listdir("/proc") if pid.isdecimal())
-
-
-def _works_there(pid: int, data_directory: str) -> bool:
-    try:
-        if not works_in(pid, data_directory):
-            return False
-    except (FileNotFoundError, NotADirectoryError, ProcessLookupError):
-        return False
-    known = facts(pid)
-    return known is not None and (known.executable is None or _runs_postgres(known.executable))
+    found = map(facts, at_work_in(data_directory))
+    return any(known is not None and (known.executable is None or _runs_postgres(known.executable)) for known in found)
 
 
 def of_pg_upgrade(server: Process) -> bool:

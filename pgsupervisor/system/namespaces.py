@@ -10,6 +10,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
+import psutil
+
 from pgsupervisor.system.process import facts
 
 _OUTERMOST = "pid:[4026531836]"
@@ -30,7 +32,7 @@ def up_since() -> float:
 
 def known_as(number: int) -> list[int]:
     """Return the ids, as we see them, of the processes that have the id `number` in their own eyes."""
-    return [pid for pid in map(int, filter(str.isdecimal, os.listdir("/proc"))) if _own_number(pid) == number]
+    return [pid for pid in psutil.pids() if _own_number(pid) == number]
 
 
 def _own_number(pid: int) -> int | None:

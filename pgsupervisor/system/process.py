@@ -17,7 +17,7 @@ import pwd
 import select
 import signal
 import subprocess
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -92,6 +92,16 @@ def works_in(pid: int, directory: str) -> bool | None:
         return Path(f"/proc/{pid}/cwd").samefile(directory)
     except PermissionError:
         return None
+
+
+def at_work_in(directory: str) -> Iterator[int]:
+    """Yield the ids of the processes that work in a directory, as far as we may know; each may have ended since."""
+    for pid in psutil.pids():
+        at_work = None
+        with contextlib.suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError):
+            at_work = works_in(pid, directory)
+        if at_work:
+            yield pid
 
 
 class Process:

@@ -12,12 +12,12 @@ seen, of the very same processes.
 from __future__ import annotations
 
 import os
-import threading
 from collections.abc import Collection, Iterable, Iterator
 from dataclasses import dataclass
 from itertools import combinations
-from types import TracebackType
-from typing import Self, TypeAlias
+from typing import TypeAlias
+
+from chaos.meanwhile import Meanwhile
 
 BETWEEN_LOOKS = 0.01
 """Seconds."""
@@ -76,27 +76,16 @@ def rivals(seen: Iterable[Seen]) -> set[Pair]:
     }
 
 
-class Witness:
+class Witness(Meanwhile):
     """Looks at some directories, in a thread, as long as it is entered; `found` is what must not be."""
 
     def __init__(self, directories: Collection[str]) -> None:
+        super().__init__()
         self.found: set[Pair] = set()
         self.looks = 0
         self._directories = frozenset(map(os.path.realpath, directories))
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._look_on)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _look_on(self) -> None:
+    def _go_on(self) -> None:
         before: set[Pair] = set()
         while not self._end.wait(BETWEEN_LOOKS):
             now = rivals(look(self._directories))

@@ -10,11 +10,10 @@ import contextlib
 import itertools
 import os
 import subprocess
-import threading
 from collections.abc import Iterator, Sequence
-from types import TracebackType
-from typing import IO, Self
+from typing import IO
 
+from chaos.meanwhile import Meanwhile
 from chaos.stage import psql
 from daemons import Site
 
@@ -25,27 +24,16 @@ BETWEEN_CONNECTIONS = 0.2
 """Seconds for which a client waits, so that eight of them leave the servers some time of the processors."""
 
 
-class Writer:
+class Writer(Meanwhile):
     """Writes to a server, in a thread, as long as it is entered; `acknowledged` are the numbers it can rely on."""
 
     def __init__(self, arguments: Sequence[str]) -> None:
+        super().__init__()
         self.acknowledged: set[int] = set()
         self._arguments = arguments
         self._numbers = itertools.count(1)
-        self._end = threading.Event()
-        self._thread = threading.Thread(target=self._write_on)
 
-    def __enter__(self) -> Self:
-        self._thread.start()
-        return self
-
-    def __exit__(
-        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
-    ) -> None:
-        self._end.set()
-        self._thread.join()
-
-    def _write_on(self) -> None:
+    def _go_on(self) -> None:
         environment = {**command.environment(os.environ), "PGCONNECT_TIMEOUT": "5"}
         while not self._end.wait(BETWEEN_CONNECTIONS):
             with subprocess.Popen(

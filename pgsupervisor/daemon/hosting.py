@@ -275,8 +275,6 @@ class HostedPostmaster:
 
         return await asyncio.to_thread(do)
 
-    # What happens, in the loop.
-
     def _hold_adopted(self, running: Running) -> None:
         """Hold a server that ran already; nobody knows what it has read, so it is told to read its files again."""
         running.in_force = self._files.told.settings
@@ -332,13 +330,15 @@ class HostedPostmaster:
 
     def _look(self, running: Running) -> None:
         """Read what the server says of itself in postmaster.pid, and in pg_control of recovery."""
+        if self._running is not running:
+            return
         try:
             written = running.cluster.announced()
             recovery = controldata.recovery(running.spec.data_directory)
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
                 # Nobody tells when there are descriptors again, and the server may have nothing more to write.
-                asyncio.get_running_loop().call_later(_SHORT_OF_DESCRIPTORS, self._look_again, running)
+                asyncio.get_running_loop().call_later(_SHORT_OF_DESCRIPTORS, self._look, running)
             return
         if written is None or written.pid != running.process.pid:
             return
@@ -358,10 +358,6 @@ class HostedPostmaster:
         elif recovery is not None and recovery != running.recovery and not running.ready:
             running.recovery = recovery
             self._post(Recovering(recovery))
-
-    def _look_again(self, running: Running) -> None:
-        if self._running is running:
-            self._look(running)
 
     def _ended(self, running: Running) -> None:
         self._let_go(running)

@@ -262,6 +262,7 @@ SPEC = ClusterSpec(
     logfile="/log/shop.log",
     logfile_maxbytes=1,
     logfile_backups=1,
+    logfile_compress=False,
     priority=10,
     watch=True,
     reload_delay=0.3,

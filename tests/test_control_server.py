@@ -277,3 +277,26 @@ def test_a_log_that_is_followed(tmp_path: Path) -> None:
         assert await one.hear() == {"parameters": {"text": "four\n"}, "continues": True}
 
     play(scene, spec("a", logfile=str(path)))
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("journal", "it is in the journal: journalctl -t pgsupervisor/a"),
+        ("inherit", "it goes to the daemon's standard error"),
+        ("none", "it is thrown away; choose another `logfile` to have it"),
+    ],
+)
+def test_a_log_that_is_no_file(word: str, why: str) -> None:
+    """A log that is not in a file of the cluster's own is not read here; it is said where it is."""
+
+    async def scene(door: Door) -> None:
+        one = await door.visit()
+        refused = {"error": "io.pgsupervisor.LogNotReadable", "parameters": {"path": word, "why": why}}
+        assert await one.call("GetLog", {"name": "a", "lines": 1}) == refused
+        one.ask("GetLog", {"name": "a", "lines": 1, "follow": True}, more=True)
+        assert await one.hear() == refused
+        (told,) = (await one.call("GetStatus", {"names": []}))["parameters"]["clusters"]
+        assert told["logfile"] == word
+
+    play(scene, spec("a", logfile=word))

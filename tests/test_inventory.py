@@ -66,6 +66,7 @@ def test_everything_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         logfile = "/var/log/shop.log"
         logfile_maxbytes = "1kB"
         logfile_backups = 0
+        logfile_compress = true
         priority = -1
         watch = false
         reload_delay = 1
@@ -104,6 +105,7 @@ def test_everything_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             logfile="/var/log/shop.log",
             logfile_maxbytes=1024,
             logfile_backups=0,
+            logfile_compress=True,
             priority=-1,
             watch=False,
             reload_delay=1.0,
@@ -126,6 +128,21 @@ def test_values_are_plain(tmp_path: Path) -> None:
     shop = load_fixed(write(tmp_path, SHOP + 'config_file = "x"\n')).clusters["shop"]
     assert [type(value) for value in (shop.data_directory, shop.config_file, shop.logfile)] == [str, str, str]
     assert [type(value) for value in (shop.stop_timeout, shop.logfile_maxbytes)] == [float, int]
+
+
+@pytest.mark.parametrize("word", ["journal", "inherit", "none"])
+def test_a_log_that_is_no_file(tmp_path: Path, word: str) -> None:
+    """Three words are no paths, in [defaults] as well; a file of such a name is written with its directory."""
+    path = write(
+        tmp_path,
+        f'[defaults]\nlogfile = "{word}"\n' + SHOP + f'[clusters.a]\ninstallation = "pg"\ndata_directory = "a"\n'
+        f'logfile = "./{word}"\nport = 1\n',
+    )
+    clusters = load_fixed(path).clusters
+    assert {name: (type(each.logfile), each.logfile, each.log_path) for name, each in clusters.items()} == {
+        "shop": (str, word, None),
+        "a": (str, f"{tmp_path}/{word}", f"{tmp_path}/{word}"),
+    }
 
 
 def test_the_three_kinds_of_installations(tmp_path: Path) -> None:

@@ -107,6 +107,12 @@ def test_one_logfile(tmp_path: Path) -> None:
     )
 
 
+def test_one_journal(tmp_path: Path) -> None:
+    """What is no file of a cluster's own is there for all of them."""
+    path = _two(tmp_path, "port = 1", "port = 2", defaults='logfile = "journal"')
+    assert [each.logfile for each in load_fixed(path).clusters.values()] == ["journal", "journal"]
+
+
 def test_what_a_clusters_own_files_say(tmp_path: Path) -> None:
     """postgresql.conf with its includes is read, and ALTER SYSTEM wins; what is not there says nothing."""
     shop = load_fixed(write(tmp_path, SHOP)).clusters["shop"]

@@ -12,13 +12,14 @@ from pgsupervisor.errors import InventoryError
 DURATION = 'it must be a duration: a number of seconds, or a string such as "500ms", "10s" or "2min"'
 SIZE = 'it must be a size: a number of bytes, or a string such as "512kB", "64MB" or "1GB"'
 NAME = 'it must be a name of at most 63 letters, digits, ".", "_" and "-", not beginning with "." or "-", and not "all"'
+LOGFILE = 'it must be the path of a file, "journal", "inherit" or "none"'
 VALUE = "it must be a string of one line, a number, true or false"
 LONG = "x" * 64
 KEYS = (
     "installation, init, user, settings, environment, config_file, logfile, logfile_maxbytes, "
-    "logfile_backups, priority, watch, reload_delay, autostart, restart, restart_delay, "
-    "restart_max_delay, start_retries, restart_limit, stable_after, stop_mode, stop_timeout, "
-    "allow, data_directory, port"
+    "logfile_backups, logfile_compress, priority, watch, reload_delay, autostart, restart, "
+    "restart_delay, restart_max_delay, start_retries, restart_limit, stable_after, stop_mode, "
+    "stop_timeout, allow, data_directory, port"
 )
 
 
@@ -149,7 +150,11 @@ MISTAKES = {
     ),
     "a home that nobody has": (
         SHOP + 'logfile = "~nobody-at-all/x"',
-        'clusters.shop.logfile: is "~nobody-at-all/x"; it must be the path of a file',
+        f'clusters.shop.logfile: is "~nobody-at-all/x"; {LOGFILE}',
+    ),
+    "a log that is no text": (
+        SHOP + "logfile = []",
+        f"clusters.shop.logfile: is a list; {LOGFILE}",
     ),
     "a mode without quotes": (
         "[daemon]\nsocket_mode = 660",

@@ -91,6 +91,7 @@ def test_the_sample_is_read_as_it_is_meant(complete: Inventory) -> None:
         logfile="/var/log/pgsupervisor/shop.log",
         logfile_maxbytes=50 * 1024 * 1024,
         logfile_backups=10,
+        logfile_compress=False,
         priority=10,
         watch=True,
         reload_delay=0.3,

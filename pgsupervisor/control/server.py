@@ -190,7 +190,10 @@ class ControlServer:
 
     async def _get_log(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Log)
-        path = self._one(asked.name).spec.logfile
+        spec = self._one(asked.name).spec
+        path = spec.log_path
+        if path is None:
+            raise RefusalError(protocol.LOG_NOT_READABLE, path=spec.logfile, why=f"it {spec.log_elsewhere}")
         try:
             if asked.follow:
                 _need_more(call)

@@ -16,10 +16,12 @@ from pgsupervisor.daemon.service import serve
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory import load
 from pgsupervisor.paths import default_inventory_path
+from pgsupervisor.system import standard
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon and return its exit status: 0 when it was told to stop, 1 when it could not start."""
+    standard.occupy()
     asked = _parser().parse_args(arguments)
     try:
         if asked.demo:

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import BinaryIO, NoReturn, Self
 
 from pgsupervisor.errors import UpgradeError
+from pgsupervisor.system import standard
 from pgsupervisor.system.process import run
 from pgsupervisor.system.signals import HEARD
 
@@ -29,9 +30,6 @@ _DOCUMENT = "PGSUPERVISOR_HANDOVER"
 
 _TRIAL_TIME = 30.0
 """Seconds that a program has to be tried out."""
-
-_STANDARD = 3
-"""The descriptors below this are the standard streams."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -115,7 +113,7 @@ def _inherited(descriptors: set[int]) -> Iterator[None]:
     for number in map(int, os.listdir("/proc/self/fd")):
         # That of the listing itself is closed by now.
         with contextlib.suppress(OSError):
-            if number >= _STANDARD:
+            if number >= standard.BEYOND:
                 before[number] = os.get_inheritable(number)
                 os.set_inheritable(number, number in descriptors)
     try:

@@ -107,7 +107,6 @@ def post_mortem(running: Running) -> Exited:
         return Exited(_ending(status), clean=False, hopeless=False, jitter=_jitter())
     spec, run_as = running.spec, running.cluster.run_as
     clean = not status and _shut_down(running)
-    words = last_words(written_since(spec.logfile, running.log_offset))
     refused = None
     if not (clean or running.ready):
         refused = preflight.configuration_problem(
@@ -117,7 +116,7 @@ def post_mortem(running: Running) -> Exited:
             config_file=spec.config_file,
             settings=spec.server_settings,
         )
-    reason = refused or ": ".join(part for part in (_ending(status), words) if part)
+    reason = refused or _told(status, running, clean=clean)
     # Not by its words alone, whose language varies.
     full = [] if clean or refused else full_disks(spec.data_directory)
     outside = bool(full) or names_shortage(reason)
@@ -156,6 +155,15 @@ def _shut_down(running: Running) -> bool:
         return clean_shutdown(running.installation, running.spec.data_directory, running.cluster.run_as)
     except (OSError, PgSupervisorError):
         return False
+
+
+def _told(status: int | None, running: Running, *, clean: bool) -> str:
+    """Say how a server ended, with its last words, or where they are to be found."""
+    spec = running.spec
+    if spec.log_path is not None:
+        words = last_words(written_since(spec.log_path, running.log_offset))
+        return ": ".join(part for part in (_ending(status), words) if part)
+    return _ending(status) if clean else f"{_ending(status)}; its log {spec.log_elsewhere}"
 
 
 def _ending(status: int | None) -> str:

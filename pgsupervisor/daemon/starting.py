@@ -8,6 +8,7 @@ from __future__ import annotations
 import errno
 import os
 import signal
+import socket
 from collections.abc import Container
 from typing import BinaryIO
 
@@ -20,9 +21,10 @@ from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
-from pgsupervisor.system import oom
+from pgsupervisor.system import journal, oom
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User
+from pgsupervisor.system.standard import STANDARD_ERROR
 
 
 def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
@@ -34,7 +36,7 @@ def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
     if pidfile.of_pg_upgrade(process):
         process.close()
         raise CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
-    return Running(spec, installation, cluster, process, None, _size(spec.logfile))
+    return Running(spec, installation, cluster, process, None, 0 if spec.log_path is None else _size(spec.log_path))
 
 
 def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
@@ -90,7 +92,7 @@ def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str])
 def start(installation: Installation, spec: ClusterSpec) -> Running:
     """Start the server, and hold it."""
     cluster = _cluster(installation, spec)
-    with _open_log(spec.logfile, cluster.run_as) as log:
+    with _output(spec, cluster.run_as) as log:
         offset = os.fstat(log.fileno()).st_size
         environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
         cluster.start(log, spec.server_settings, environment=environment, detach=True)
@@ -110,6 +112,27 @@ def start(installation: Installation, spec: ClusterSpec) -> Running:
 
 def _cluster(installation: Installation, spec: ClusterSpec) -> Cluster:
     return Cluster(installation, spec.data_directory, user=spec.user, config_file=spec.config_file)
+
+
+def _output(spec: ClusterSpec, owner: User | None) -> BinaryIO | socket.socket:
+    """Open what the server writes into, as its inventory has it."""
+    match spec.logfile:
+        case "journal":
+            return _connect_to_journal(spec.journal_identifier)
+        case "inherit":
+            return os.fdopen(os.dup(STANDARD_ERROR), "wb", buffering=0)
+        case "none":
+            return open(os.devnull, "wb", buffering=0)
+        case path:
+            return _open_log(path, owner)
+
+
+def _connect_to_journal(identifier: str) -> socket.socket:
+    try:
+        return journal.stream(identifier)
+    except OSError as error:
+        why = f"{journal.STREAM}: {error.strerror or error}; start systemd-journald, or choose another `logfile`"
+        raise HinderedError(f"cannot write the log to the journal: {why}") from error
 
 
 def _open_log(path: str, owner: User | None) -> BinaryIO:

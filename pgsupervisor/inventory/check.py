@@ -52,8 +52,9 @@ def _claims(cluster: ClusterSpec, own: Mapping[str, str] | None) -> Iterable[tup
     """Yield what a cluster needs for itself alone: the key, the thing, and the thing in words."""
     directory = os.path.realpath(cluster.data_directory)
     yield "data_directory", (directory,), f"the data directory {directory}"
-    logfile = os.path.realpath(cluster.logfile)
-    yield "logfile", (logfile,), f"the logfile {logfile}"
+    if cluster.log_path is not None:
+        logfile = os.path.realpath(cluster.log_path)
+        yield "logfile", (logfile,), f"the logfile {logfile}"
     port = _port(cluster, own)
     if port is not None:
         for sockets in _socket_directories(cluster, own):

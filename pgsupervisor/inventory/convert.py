@@ -18,7 +18,8 @@ from typing import Any, Literal, TypeVar, get_args, get_origin
 import msgspec
 
 from pgsupervisor.errors import InventoryError
-from pgsupervisor.inventory.schema import Bytes, FilePath, Seconds
+from pgsupervisor.inventory.schema import Bytes, FilePath, LogPath, Seconds
+from pgsupervisor.inventory.spec import ELSEWHERE
 from pgsupervisor.quantities import duration, size
 
 T = TypeVar("T")
@@ -83,6 +84,8 @@ def _decode(directory: Path, kind: type[object], value: object) -> object:
         return Bytes(size(value))
     if kind is FilePath:
         return FilePath(_absolute(directory, value))
+    if kind is LogPath:
+        return LogPath(value if value in ELSEWHERE else _absolute(directory, value))
     return value  # a date in a table of anything
 
 

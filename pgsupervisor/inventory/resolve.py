@@ -159,6 +159,7 @@ def cluster_spec(
         logfile=str(table.logfile or f"{log_directory}/{name}.log"),
         logfile_maxbytes=int(table.logfile_maxbytes),
         logfile_backups=table.logfile_backups,
+        logfile_compress=table.logfile_compress,
         priority=table.priority,
         watch=table.watch,
         reload_delay=float(table.reload_delay),

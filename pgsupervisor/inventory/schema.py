@@ -31,6 +31,12 @@ class FilePath(str):
     __slots__ = ()
 
 
+class LogPath(FilePath):
+    """Such a path, or one of the words for what is no file of a cluster's own (`spec.Elsewhere`), as it is."""
+
+    __slots__ = ()
+
+
 Flag = Annotated[bool, Meta(description="true or false")]
 Number = Annotated[int, Meta(description="a whole number")]
 Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
@@ -40,6 +46,7 @@ Duration = Annotated[Seconds, Meta(description=A_DURATION)]
 Size = Annotated[Bytes, Meta(description=A_SIZE)]
 Directory = Annotated[FilePath, Meta(description="the path of a directory")]
 File = Annotated[FilePath, Meta(description="the path of a file")]
+LogFile = Annotated[LogPath, Meta(description='the path of a file, "journal", "inherit" or "none"')]
 Mode = Annotated[str, Meta(pattern=r"\A0?[0-7]{3}\Z", description='a file mode, octal and in quotes, such as "0660"')]
 Pattern = Annotated[
     str, Meta(pattern=r"\A[^\x00]+\Z", description='the path of a file, or a pattern such as "conf.d/*.toml"')
@@ -111,9 +118,10 @@ class DefaultsTable(Struct, forbid_unknown_fields=True, kw_only=True):
     settings: Table = {}
     environment: Table = {}
     config_file: File | None = None
-    logfile: File | None = None
+    logfile: LogFile | None = None
     logfile_maxbytes: Size = Bytes(50 << 20)
     logfile_backups: Count = 10
+    logfile_compress: Flag = False
     priority: Number = 10
     watch: Flag = True
     reload_delay: Duration = Seconds(0.3)

@@ -9,12 +9,18 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
-from typing import Literal, TypeVar
+from typing import Literal, TypeVar, get_args
 
 RestartPolicy = Literal["on-failure", "always", "never"]
 StopMode = Literal["smart", "fast", "immediate"]
 LogFormat = Literal["auto", "console", "json"]
 OnExit = Literal["stop", "leave"]
+
+Elsewhere = Literal["journal", "inherit", "none"]
+"""What a cluster's `logfile` is where its server does not write into a file of its own: systemd's journal, the daemon's
+standard error, or nothing at all."""
+
+ELSEWHERE: tuple[str, ...] = get_args(Elsewhere)
 
 Value = TypeVar("Value")
 
@@ -64,7 +70,8 @@ class ClusterSpec:
     The fields are the keys of `[clusters.NAME]`, which etc/inventory.toml explains one by one. `user` is None for
     the default (the daemon's own; for root the owner of the data directory), `port` and `config_file` are None
     where PostgreSQL's own configuration decides. `settings` are in the server's spelling (`on`, not `true`),
-    their names in lower case. Durations are seconds, sizes are bytes.
+    their names in lower case. `logfile` is an absolute path, or one of the words of `Elsewhere`. Durations are seconds,
+    sizes are bytes.
     """
 
     name: str
@@ -79,6 +86,7 @@ class ClusterSpec:
     logfile: str
     logfile_maxbytes: int
     logfile_backups: int
+    logfile_compress: bool
     priority: int
     watch: bool
     reload_delay: float
@@ -97,6 +105,27 @@ class ClusterSpec:
     def server_settings(self) -> Mapping[str, str]:
         """What goes onto the server's command line: `settings`, and the port if the inventory has it."""
         return self.settings if self.port is None else {"port": str(self.port), **self.settings}
+
+    @property
+    def log_path(self) -> str | None:
+        """The file that the server writes its log into; None if it is none of its own."""
+        return None if self.logfile in ELSEWHERE else self.logfile
+
+    @property
+    def journal_identifier(self) -> str:
+        """What the journal knows the server by (SYSLOG_IDENTIFIER), if it writes there."""
+        return f"pgsupervisor/{self.name}"
+
+    @property
+    def log_elsewhere(self) -> str:
+        """Where a log is that is in no file, and what to do to see it, as words that follow "it" or "its log"."""
+        match self.logfile:
+            case "journal":
+                return f"is in the journal: journalctl -t {self.journal_identifier}"
+            case "inherit":
+                return "goes to the daemon's standard error"
+            case _:
+                return "is thrown away; choose another `logfile` to have it"
 
 
 @dataclass(frozen=True, slots=True, kw_only=True)

@@ -6,46 +6,97 @@ import contextlib
 import logging
 import os
 import sys
-from collections.abc import Mapping
-from typing import TextIO, cast
+from collections.abc import Mapping, Sequence
+from typing import TextIO, TypeAlias, cast
 
 import structlog
 from structlog.typing import EventDict, FilteringBoundLogger, Processor
 
+from pgsupervisor.daemon.entries import fields
 from pgsupervisor.inventory.spec import LogFormat
 from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import Event, Life, Reinitialized, Reloaded, State
+from pgsupervisor.system.journal import ENTRIES, Journal, entry
+
+Form: TypeAlias = tuple[Sequence[Processor], object]
+"""How events are told: the last processors that they pass (structlog), and where what these make of them goes."""
 
 
-def logger(log_format: LogFormat) -> FilteringBoundLogger:
-    """Return the daemon's log on standard error: lines for people on a terminal, JSON otherwise, or as told."""
+def logger(log_format: LogFormat, journal: str = ENTRIES) -> FilteringBoundLogger:
+    """Return the daemon's log on standard error: as told, or else as fits whoever reads there.
+
+    That is lines for people on a terminal, JSON elsewhere, and where systemd has connected it to the journal, entries
+    of that, which go to the socket `journal`.
+    """
     # Python has None for a standard error that was closed before it started.
     stream: TextIO = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as we live
-    console = log_format == "console" or (log_format == "auto" and stream.isatty())
-    shared: list[Processor] = [
-        structlog.processors.add_log_level,
-        structlog.processors.TimeStamper(fmt="iso", utc=not console),
-    ]
-    last: list[Processor] = (
-        [
-            structlog.dev.ConsoleRenderer(
-                colors=stream.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-            )
-        ]
-        if console
-        else [structlog.processors.dict_tracebacks, _event_first, structlog.processors.JSONRenderer()]
-    )
+    if log_format == "console" or (log_format == "auto" and stream.isatty()):
+        processors, sink = _lines_for_people(stream)
+    elif log_format == "auto" and _is_the_journal(stream):
+        processors, sink = _entries(journal)
+    else:
+        processors, sink = _lines_of_json(stream)
     made: FilteringBoundLogger = structlog.wrap_logger(
-        structlog.PrintLogger(cast("TextIO", _Unfailing(stream))),
-        processors=[*shared, *last],
+        sink,
+        processors=[structlog.processors.add_log_level, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return made
 
 
+def _lines_for_people(stream: TextIO) -> Form:
+    renderer = structlog.dev.ConsoleRenderer(
+        colors=stream.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
+    )
+    return [structlog.processors.TimeStamper(fmt="iso", utc=False), renderer], _printer(stream)
+
+
+def _lines_of_json(stream: TextIO) -> Form:
+    stamp = structlog.processors.TimeStamper(fmt="iso", utc=True)
+    renderer = structlog.processors.JSONRenderer()
+    return [stamp, structlog.processors.dict_tracebacks, _event_first, renderer], _printer(stream)
+
+
+def _entries(path: str) -> Form:
+    """Tell the journal, which notes the time itself."""
+    return [structlog.processors.format_exc_info, _as_entry], _Sender(Journal(path))
+
+
+def _is_the_journal(stream: TextIO) -> bool:
+    """Tell whether systemd has connected a stream to the journal ($JOURNAL_STREAM in systemd.exec(5)).
+
+    The variable alone does not say so: it is inherited by programs whose output goes elsewhere.
+    """
+    try:
+        facts = os.fstat(stream.fileno())
+    except OSError:
+        return False
+    return os.environ.get("JOURNAL_STREAM") == f"{facts.st_dev}:{facts.st_ino}"
+
+
+def _printer(stream: TextIO) -> structlog.PrintLogger:
+    return structlog.PrintLogger(cast("TextIO", _Unfailing(stream)))
+
+
 def _event_first(_logger: object, _method: str, facts: EventDict) -> EventDict:
     """Put what every line has at its beginning, where the eye looks for it."""
     return {**{name: facts[name] for name in ("timestamp", "level", "event")}, **facts}
+
+
+def _as_entry(_logger: object, _method: str, facts: EventDict) -> bytes:
+    return entry(fields(facts))
+
+
+class _Sender:
+    """Sends entries to the journal; made for structlog, which calls the method of an event's level."""
+
+    def __init__(self, journal: Journal) -> None:
+        self._journal = journal
+
+    def info(self, made: bytes) -> None:
+        self._journal.send(made)
+
+    debug = warning = error = critical = info
 
 
 class _Unfailing:

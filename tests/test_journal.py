@@ -122,6 +122,7 @@ def test_a_large_entry(path: str) -> None:
 def test_what_nobody_takes_is_lost(path: str) -> None:
     """A journald that is not there, or takes nothing, costs no entry's sender a moment; the next one is tried again."""
     with sender(path) as journal:
+        assert journal._socket.gettimeout() == 0
         journal.send(b"MESSAGE=nobody is there\n")
         journal.send(entry({"MESSAGE": "x" * LARGE}))
         with listening(socket.SOCK_DGRAM, path) as server:

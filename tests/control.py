@@ -7,23 +7,30 @@ import json
 import os
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 from fakes import FakeHost, FakePostmaster, inventory, spec
 
-from pgsupervisor.control.conversations import Conversations
+from pgsupervisor.control.conversations import Conversations, Handed
 from pgsupervisor.control.entrance import Entrance
+from pgsupervisor.control.protocol import Parameters, Reply
 from pgsupervisor.control.server import ControlServer
 from pgsupervisor.errors import UpgradeError
 from pgsupervisor.inventory import ClusterSpec, Inventory
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.kept import Report
+from pgsupervisor.supervision.life import Life
 from pgsupervisor.supervision.supervisor import Supervisor, Updated
 from pgsupervisor.system.watch import Watcher
 
 LIMIT = 30.0
 """Seconds after which a play is given up."""
+
+
+UPGRADED = Reply({"was": "1", "version": "2", "pid": 3})
+"""What who asked for an upgrade is told."""
 
 
 class Stranger:
@@ -76,16 +83,33 @@ class Door:
         self.leave: list[bool | None] = []
         self.visitors: list[Stranger] = []
         self.mistakes: list[tuple[str, Exception]] = []
+        self.orders: list[tuple[object, ...]] = []
         self.host = FakeHost()
-        self.supervisor = Supervisor(clusters, self.host, lambda *_: None, self._mistake)
+        self.events = Events()
+        self.supervisor = Supervisor(clusters, self.host, self._changed, self._mistake, self.events)
         self.watcher = Watcher(asyncio.get_running_loop())
         self.upgrading = asyncio.Event()
         self.refuse = asyncio.Event()
-        self.server = ControlServer(self.supervisor, self, self.watcher)
+        self.server = ControlServer(self.supervisor, self, self.watcher, self)
         self.conversations = Conversations(self.server.answer, self._mistake)
 
     def _mistake(self, where: str, error: Exception) -> None:
         self.mistakes.append((where, error))
+
+    def _changed(self, name: str, before: Life, event: object, after: Life) -> None:
+        """Make an event of a change of state, as the daemon's log does."""
+        if before.state is not after.state:
+            self.events.record(
+                1000.0, "info", "state changed", name, {"on": type(event).__name__, "now": after.state.value}
+            )
+
+    def ordered(self, order: str, cluster: str | None, uid: int, given: Parameters) -> None:
+        """Note an order."""
+        self.orders.append((order, cluster, uid, given))
+
+    def refused(self, method: str, uid: int) -> None:
+        """Note an order that was refused."""
+        self.orders.append((method, "refused", uid))
 
     async def update(self, report: Report, *, dry_run: bool) -> Updated:
         """Change nothing."""
@@ -103,6 +127,14 @@ class Door:
         await self.refuse.wait()
         self.upgrading.clear()
         raise UpgradeError("there is no other version")
+
+    async def change_hands(self) -> Sequence[Handed]:
+        """Hand all conversations over to others, as to another process."""
+        handed = await self.conversations.hand_over()
+        await self.conversations.close()
+        self.conversations = Conversations(self.server.answer, self._mistake)
+        self.conversations.take_over(handed, UPGRADED)
+        return handed
 
     def enter(self, connection: socket.socket) -> None:
         """Let somebody in."""
@@ -125,7 +157,7 @@ class Door:
 
     async def until(self, name: str, state: str) -> None:
         """Wait until a cluster is in a state."""
-        with self.supervisor.changes() as changes:
+        with self.events.listen() as changes:
             while self.state(name) != state:
                 await changes.next()
 

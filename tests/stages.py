@@ -12,6 +12,7 @@ from fakes import A_DAY
 
 from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.inventory import ClusterSpec, Inventory
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.keeper import Keeper, Post
 from pgsupervisor.supervision.life import Event, Exited, Kill, Life, Order, Restart, SpawnFailed, Start, State, Stop
 from pgsupervisor.supervision.life import Timeout as DeadlinePassed
@@ -74,7 +75,9 @@ class Stage:
         self.starting: set[str] = set()
         self.newest = clusters
         self.wished: dict[str, bool | None] = {each.name: each.autostart for each in clusters.clusters.values()}
-        self.supervisor = Supervisor(clusters, self._host, self._changed, lambda _, error: self.mistakes.append(error))
+        self.supervisor = Supervisor(
+            clusters, self._host, self._changed, lambda _, error: self.mistakes.append(error), Events()
+        )
         self._moving: set[str] = set()
         self._widths = [clusters.daemon.start_concurrency]
         asyncio.get_running_loop().set_exception_handler(self._unhandled)
@@ -110,7 +113,7 @@ class Stage:
                 self._moving.add(each.name)
         self.newest = new
         self._widths.append(new.daemon.start_concurrency)
-        await self._wait_for(None, self.supervisor.update(new, _nobody))
+        await self._wait_for(None, self.supervisor.update(new, _nobody, _nobody))
 
     async def upgrade_in_vain(self) -> None:
         """Bring everything to rest for an upgrade, which is refused then, or has waited for too long."""

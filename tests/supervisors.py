@@ -8,10 +8,12 @@ from fakes import FakeHost, FakePostmaster, inventory, live, settle, spec
 
 from pgsupervisor.inventory import ClusterSpec, Inventory
 from pgsupervisor.supervision.configuration import Report
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.life import Life, Order, State
 from pgsupervisor.supervision.outcome import Outcome
-from pgsupervisor.supervision.supervisor import Supervisor
+from pgsupervisor.supervision.plan import Change
+from pgsupervisor.supervision.supervisor import Supervisor, Updated
 
 
 class World:
@@ -21,8 +23,9 @@ class World:
         self.host = FakeHost(prepare)
         self.mistakes: list[tuple[str, Exception]] = []
         self.reports: list[tuple[str, State]] = []
+        self.counted: list[Change] = []
         self.supervisor = Supervisor(
-            clusters, self.host, lambda *_: None, lambda *mistake: self.mistakes.append(mistake)
+            clusters, self.host, lambda *_: None, lambda *mistake: self.mistakes.append(mistake), Events()
         )
 
     @property
@@ -44,8 +47,11 @@ class World:
 
     async def update(self, *specs: ClusterSpec, start_concurrency: int = 4) -> list[Outcome]:
         """Go by a new inventory."""
-        updated = await self.supervisor.update(inventory(*specs, start_concurrency=start_concurrency), self.report)
-        return list(updated.outcomes)
+        return list((await self.go_by(inventory(*specs, start_concurrency=start_concurrency))).outcomes)
+
+    async def go_by(self, new: Inventory) -> Updated:
+        """Go by a new inventory, and take down what of it counts."""
+        return await self.supervisor.update(new, self.report, self.counted.append)
 
 
 def supervised(

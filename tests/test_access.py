@@ -171,7 +171,7 @@ def test_an_admin_who_hangs_up_at_once(method: str, parameters: object, call: st
         await door.until_alone()
         answered.set()
         await database
-        with door.supervisor.changes() as changes:
+        with door.events.listen() as changes:
             while call not in door.postmaster("a").calls:
                 await changes.next()
 

@@ -2,13 +2,9 @@
 
 from __future__ import annotations
 
-import asyncio
-import json
-import subprocess
-import sys
-
 import pytest
-from control import LIMIT, Door, play
+from another_client import another_client, without_nulls
+from control import Door, play
 from fakes import FakePostmaster, spec
 
 from pgsupervisor.control import protocol
@@ -57,36 +53,6 @@ async def running(door: Door) -> FakePostmaster:
     """Wait until `a` runs, and return its postmaster."""
     await door.until("a", "RUNNING")
     return door.postmaster("a")
-
-
-ANOTHER_CLIENT = """
-import json, sys, varlink
-address, method, parameters = sys.argv[1:]
-with varlink.Client.new_with_address(address) as client, client.open("io.pgsupervisor") as door:
-    print(json.dumps(getattr(door, method)(**json.loads(parameters))))
-"""
-
-
-async def another_client(door: Door, method: str, parameters: object) -> object:
-    """Ask with the client of the Varlink project, which holds us to our interface: it drops what that does not name.
-
-    It refuses what has another type, and leaves out what is null.
-    """
-    command = [sys.executable, "-c", ANOTHER_CLIENT, f"unix:{door.path}", method, json.dumps(parameters)]
-    finished = await asyncio.to_thread(
-        subprocess.run, command, capture_output=True, text=True, check=False, timeout=LIMIT
-    )
-    assert finished.returncode == 0, finished.stderr
-    return json.loads(finished.stdout)
-
-
-def without_nulls(value: object) -> object:
-    """Return what is left of a JSON value: in Varlink, what is null might as well not be there."""
-    if isinstance(value, list):
-        return [without_nulls(each) for each in value]
-    if isinstance(value, dict):
-        return {name: without_nulls(each) for name, each in value.items() if each is not None}
-    return value
 
 
 # what came of a reload
@@ -327,7 +293,7 @@ def test_a_change_of_one_who_hangs_up() -> None:
         postmaster.reports = [refused, Report()]
         postmaster.reload_time = 0.2
         one = await door.visit()
-        with door.supervisor.changes() as changes:
+        with door.events.listen() as changes:
             one.ask("SetConfiguration", {"name": "a", "changes": [{"name": "work_mem", "value": "much"}]})
             while "reload" not in postmaster.calls:
                 await changes.next()

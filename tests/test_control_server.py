@@ -9,7 +9,7 @@ from pathlib import Path
 
 import pytest
 from control import LIMIT, Door, play
-from fakes import inventory, spec
+from fakes import spec
 
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
@@ -148,7 +148,10 @@ def test_daemon() -> None:
             {"name": "all"},
         ),
         ("CheckConfiguration", {"name": "x"}, protocol.NO_SUCH_CLUSTER, {"name": "x"}),
-        ("Monitor", {"names": []}, protocol.INVALID_PARAMETER, {"parameter": "more"}),
+        ("Monitor", {"names": [], "past": 1001}, protocol.INVALID_PARAMETER, {"parameter": "past"}),
+        ("Monitor", {"names": [], "past": -1}, protocol.INVALID_PARAMETER, {"parameter": "past"}),
+        ("Monitor", {"names": [], "after": -1}, protocol.INVALID_PARAMETER, {"parameter": "after"}),
+        ("Monitor", {"names": ["a", "x-*"]}, protocol.NO_SUCH_CLUSTER, {"name": "x-*"}),
         ("GetDaemon", {"x": 1}, protocol.INVALID_PARAMETER, {"parameter": "x"}),
         ("StopDaemon", {"leave": "yes"}, protocol.INVALID_PARAMETER, {"parameter": "leave"}),
     ],
@@ -180,54 +183,6 @@ def test_progress_is_for_those_who_ask_for_more() -> None:
         assert replies[-1] == {"parameters": {"outcomes": outcomes}}
 
     play(scene)
-
-
-def test_monitor() -> None:
-    """Monitor tells how the clusters are, then of each one that changes, and of those only that were asked for."""
-
-    async def scene(door: Door) -> None:
-        for name in ("a", "b"):
-            await door.until(name, "RUNNING")
-        one = await door.visit()
-        one.ask("Monitor", {"names": ["a"]}, more=True)
-        assert states(await one.hear()) == {"a": "RUNNING"}
-        other = await door.visit()
-        await other.call("Stop", {"names": ["b"]})
-        await other.call("Stop", {"names": ["a"]})
-        seen = {}
-        while seen.get("a") != "STOPPED":
-            seen |= states(await one.hear())
-        assert seen == {"a": "STOPPED"}
-
-    play(scene)
-
-
-def test_monitor_tells_what_changed_and_no_more() -> None:
-    """Of all clusters only those that changed are told again, and those that an update removed by their names."""
-
-    async def scene(door: Door) -> None:
-        for name in ("a", "b"):
-            await door.until(name, "RUNNING")
-        one = await door.visit()
-        one.ask("Monitor", {"names": []}, more=True)
-        assert states(await one.hear()) == {"a": "RUNNING", "b": "RUNNING"}
-        other = await door.visit()
-        await other.call("Stop", {"names": ["b"]})
-        seen = await one.hear()
-        while states(seen) != {"b": "STOPPED"}:
-            assert states(seen).keys() == {"b"}
-            seen = await one.hear()
-        await door.supervisor.update(inventory(spec("a")), lambda *_: None)
-        while not (seen := await one.hear())["parameters"]["removed"]:
-            assert states(seen).keys() == {"b"}
-        assert seen["parameters"] == {"clusters": [], "removed": ["b"]}
-
-    play(scene)
-
-
-def states(reply: dict[str, object]) -> dict[str, str]:
-    """Return the states that a reply tells."""
-    return {each["name"]: each["state"] for each in reply["parameters"]["clusters"]}
 
 
 def test_a_mistake_of_ours_that_nobody_waits_for() -> None:

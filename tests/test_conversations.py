@@ -5,30 +5,18 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from collections.abc import Sequence
 from pathlib import Path
 from typing import cast
 
 import pytest
-from control import Door, Stranger, play
+from control import UPGRADED, Door, Stranger, play
 from fakes import spec
 
 from pgsupervisor.control import protocol
 from pgsupervisor.control.access import Peer
 from pgsupervisor.control.connection import Call
-from pgsupervisor.control.conversations import Conversations, Handed
+from pgsupervisor.control.conversations import Conversations
 from pgsupervisor.control.protocol import Reply, Request
-
-UPGRADED = Reply({"was": "1", "version": "2", "pid": 3})
-
-
-async def change_hands(door: Door) -> Sequence[Handed]:
-    """Hand all conversations over to others, as to another process."""
-    handed = await door.conversations.hand_over()
-    await door.conversations.close()
-    door.conversations = Conversations(door.server.answer, door._mistake)
-    door.conversations.take_over(handed, UPGRADED)
-    return handed
 
 
 async def served(door: Door) -> Stranger:
@@ -45,7 +33,7 @@ def test_who_is_silent_goes_along() -> None:
         silent, half = await served(door), await served(door)
         half.say(b'{"method": "io.pgsup')
         await asyncio.sleep(0.01)
-        await change_hands(door)
+        await door.change_hands()
         half.say(b'ervisor.GetDaemon"}\0')
         assert "parameters" in await half.hear()
         assert "parameters" in await silent.call("GetDaemon")
@@ -62,7 +50,7 @@ def test_what_was_sent_is_answered_once(size: int) -> None:
         for number in range(size):
             one.ask("GetStatus", {"names": [f"x{number}"]})
         await one.writer.drain()
-        await change_hands(door)
+        await door.change_hands()
         replies = [await one.hear() for _ in range(size)]
         assert [reply["parameters"] for reply in replies] == [{"name": f"x{number}"} for number in range(size)]
         assert "parameters" in await one.call("GetDaemon")
@@ -76,7 +64,7 @@ def test_who_watches_goes_on_to_watch() -> None:
     async def scene(door: Door) -> None:
         one = await served(door)
         first = await one.call("Monitor", {"names": ["a"]}, more=True)
-        await change_hands(door)
+        await door.change_hands()
         again = await one.hear()
         assert (again["continues"], _names(again)) == (True, _names(first))
         door.postmaster("a").end("killed")
@@ -117,7 +105,7 @@ def test_an_order_that_was_not_begun() -> None:
         one.ask("Stop", {"names": ["a"]})
         one.ask("Stop", {"names": ["b"]})
         await door.until("a", "STOPPING")
-        await change_hands(door)
+        await door.change_hands()
         assert await one.hear() == {"error": protocol.UPGRADING, "parameters": {}}
         assert "outcomes" in str(await one.hear())
         assert door.state("b") == "STOPPED"
@@ -133,7 +121,7 @@ def test_who_follows_a_log_hears_why_that_ends(tmp_path: Path) -> None:
         one = await served(door)
         told = await one.call("GetLog", {"name": "a", "lines": 1, "follow": True}, more=True)
         assert told["parameters"] == {"text": "one\n"}
-        await change_hands(door)
+        await door.change_hands()
         assert await one.hear() == {"error": protocol.UPGRADING, "parameters": {}}
         assert "parameters" in await one.call("GetDaemon")
 
@@ -148,7 +136,7 @@ def test_who_asked_for_the_upgrade_hears_of_it() -> None:
         one.ask("UpgradeDaemon")
         one.ask("GetDaemon")
         await door.upgrading.wait()
-        await change_hands(door)
+        await door.change_hands()
         assert await one.hear() == {"parameters": dict(UPGRADED.parameters)}
         assert "inventory" in str(await one.hear())
 
@@ -230,7 +218,7 @@ def test_who_does_not_read_is_dropped(tmp_path: Path) -> None:
             loop.add_reader(one, told.set)
             await told.wait()
             loop.remove_reader(one)
-            assert len(await change_hands(door)) == 1
+            assert len(await door.change_hands()) == 1
         assert "parameters" in await other.call("GetDaemon")
 
     play(scene, spec("a", logfile=str(tmp_path / "log")))
@@ -248,7 +236,7 @@ def test_who_watches_and_does_not_read_is_dropped() -> None:
         for number in range(4_000):
             door.postmaster("a").get_ready(standby=number % 2 == 0)
             await asyncio.sleep(0)
-        assert len(await change_hands(door)) == 1
+        assert len(await door.change_hands()) == 1
 
     play(scene)
 
@@ -263,7 +251,7 @@ def test_nonsense_does_not_go_along() -> None:
         one.ask("Stop", {"names": ["a"]})
         one.say(b"nonsense\0")
         await door.until("a", "STOPPING")
-        assert await change_hands(door) == []
+        assert await door.change_hands() == []
         assert b"Upgrading" in await one.hear_out()
 
     play(scene)

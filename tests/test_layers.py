@@ -35,6 +35,7 @@ RULES: dict[str, set[str]] = {
     "supervision.resumption": {"supervision.life"},
     "supervision.plan": {"inventory.spec"},
     "supervision.gate": set(),
+    "supervision.events": set(),
     "control": {"control", "supervision", "inventory.spec", "system", "errors", ""},
     "control.client": {"control.protocol", "errors"},
     "control.protocol": {"errors"},

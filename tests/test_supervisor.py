@@ -11,6 +11,7 @@ from supervisors import A, B, C, World, done, reloaded, supervised
 
 from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.supervision.configuration import Report
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.life import Kill, Reload, Restart, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.supervisor import Supervisor
@@ -330,23 +331,15 @@ def test_leave() -> None:
 
 
 def test_changes() -> None:
-    """A listener hears the names of what changed, each once however often, and only while it listens."""
+    """Who listens hears the names of what changed, and of what is taken into care."""
 
     async def play(world: World) -> None:
-        with world.supervisor.changes() as changes, world.supervisor.changes() as others:
+        with world.supervisor.events.listen() as changes:
             await world.give(Restart(), "a")
             await world.give(Stop(), "b")
-            assert await changes.next() == {"a", "b"}
-            hearing = asyncio.create_task(changes.next())
-            await settle()
-            assert not hearing.done()
-            await world.give(Start(), "b")
-            assert await hearing == {"b"}
-            assert await others.next() == {"a", "b"}
-        await world.give(Stop(), "a")
-        assert world.supervisor._listeners == set()
-        with pytest.raises(TimeoutError):
-            await asyncio.wait_for(others.next(), 1)
+            assert (await changes.next()).changed == {"a", "b"}
+            await world.update(A, B, spec("d", autostart=False))
+            assert (await changes.next()).changed == {"c", "d"}
 
     supervised(play, A, B, C)
 
@@ -361,6 +354,7 @@ def test_changed_is_told() -> None:
             FakeHost(),
             lambda name, before, event, after: told.append((name, before.state, type(event).__name__, after.state)),
             lambda *_: None,
+            Events(),
         )
         await supervisor.begin()
         await settle()

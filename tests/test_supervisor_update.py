@@ -32,7 +32,7 @@ def test_update_does_what_the_plan_says() -> None:
             Change("new", "add"),
         )
         assert world.host.history == []
-        updated = await world.supervisor.update(new, world.report)
+        updated = await world.go_by(new)
         assert updated.plan == (
             Change("gone", "remove"),
             Change("moved", "change", "restart", ("port",)),
@@ -41,6 +41,7 @@ def test_update_does_what_the_plan_says() -> None:
         )
         ended = (done("gone", State.STOPPED), done("moved", State.RUNNING), done("new", State.RUNNING))
         assert (updated.outcomes, updated.daemon) == (ended, ())
+        assert tuple(world.counted) == updated.plan, "and each is told when it counts"
         made = world.host.made
         assert made["same"].calls == []
         assert made["gone"].calls == ["SIGINT", "release"]
@@ -76,7 +77,7 @@ def test_update_does_not_restart_what_would_not_start() -> None:
         before = world.kept("a")[0].life
         why = "not restarted, as it would not start again: one; two; mend that, and restart it"
         refused = Outcome("a", ok=False, state=State.RUNNING, message=why)
-        updated = await world.supervisor.update(new, world.report)
+        updated = await world.go_by(new)
         assert updated.outcomes == (refused, done("b", State.RUNNING))
         a, b = world.host.made["a"], world.host.made["b"]
         assert (a.calls, a.asked, a.spec) == (["prospects", "renew"], [new.clusters["a"]], new.clusters["a"])

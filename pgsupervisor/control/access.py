@@ -31,6 +31,23 @@ LOOKING = frozenset(
 """The methods that change nothing and show nothing of what a server wrote."""
 
 
+ORDERS = frozenset(
+    f"io.pgsupervisor.{name}"
+    for name in (
+        "Start",
+        "Stop",
+        "Restart",
+        "Reload",
+        "Kill",
+        "Update",
+        "SetConfiguration",
+        "StopDaemon",
+        "UpgradeDaemon",
+    )
+)
+"""The methods that change something."""
+
+
 @dataclass(frozen=True, slots=True)
 class Peer:
     """The process at the other end, as it was when it connected."""

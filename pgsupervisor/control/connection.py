@@ -38,11 +38,12 @@ _MAX_PIPELINED = 16
 class Call:
     """A request, who made it, and the way back: `progress` for what comes before the answer.
 
-    `permitted` once it is known that this peer may make it.
+    `permitted` once it is known that this peer may make it; `again` is what another process is asked that goes on
+    with it.
     """
 
     def __init__(self, request: Request, peer: Peer, writer: asyncio.StreamWriter) -> None:
-        self.request = request
+        self.request = self.again = request
         self.peer = peer
         self.permitted = False
         self.answered = False
@@ -53,16 +54,20 @@ class Call:
 
         A client that leaves too much unread is dropped.
         """
-        if not self.request.more or self.answered or self._writer.is_closing():
-            return
-        self._writer.write(encode_reply(Reply(parameters, continues=True)))
-        if self._writer.transport.get_write_buffer_size() > _MAX_UNREAD:
+        if self._send(parameters) and self._writer.transport.get_write_buffer_size() > _MAX_UNREAD:
             self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     async def stream(self, parameters: Parameters) -> None:
-        """Send a reply that others follow, and wait until the client has read enough of what came before."""
-        self.progress(parameters)
+        """Send a reply that others follow, however long, and wait until the client has read enough of it."""
+        self._send(parameters)
         await self._writer.drain()
+
+    def _send(self, parameters: Parameters) -> bool:
+        """Send a reply that others follow, and return True, if the client asked for `more` and still can be told."""
+        if not self.request.more or self.answered or self._writer.is_closing():
+            return False
+        self._writer.write(encode_reply(Reply(parameters, continues=True)))
+        return True
 
 
 Answer: TypeAlias = Callable[[Call], Awaitable[Reply | None]]
@@ -152,7 +157,7 @@ async def _answer_all(
         reply = None if left else await answer(call)
         call.answered = True
         if reply is None:
-            left.append(request)
+            left.append(call.again)
         elif not request.oneway:
             writer.write(encode_reply(reply))
             await writer.drain()

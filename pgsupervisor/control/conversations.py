@@ -16,7 +16,7 @@ from functools import partial
 from typing import Final, TypeAlias
 
 from pgsupervisor.control import protocol
-from pgsupervisor.control.access import peer_of
+from pgsupervisor.control.access import ORDERS, peer_of
 from pgsupervisor.control.connection import BrokenOff, Call, converse
 from pgsupervisor.control.protocol import Reply
 
@@ -25,14 +25,8 @@ MAX_CONNECTIONS: Final = 64
 
 _UPGRADE: Final = f"{protocol.INTERFACE}.UpgradeDaemon"
 
-_ORDERS: Final = {
-    f"{protocol.INTERFACE}.{name}"
-    for name in ("Start", "Stop", "Restart", "Reload", "Kill", "Update", "SetConfiguration", "StopDaemon")
-} | {_UPGRADE}
-"""The methods that change something."""
-
-_ONCE: Final = (_ORDERS - {_UPGRADE}) | {f"{protocol.INTERFACE}.GetLog"}
-"""The methods that are not to be called twice for once. All others another program may answer from the beginning."""
+_ONCE: Final = (ORDERS - {_UPGRADE}) | {f"{protocol.INTERFACE}.GetLog"}
+"""The methods that are not to be called twice for once. All others another program may go on with (`Call.again`)."""
 
 _PATIENCE: Final = 1.0
 """Seconds that a client has to read what he was told before he is handed over."""
@@ -127,7 +121,7 @@ class Conversations:
 
     async def _answer(self, call: Call) -> Reply | None:
         """Return the last reply to a call; None leaves it to the program that this process executes next."""
-        ordered = call.request.method in _ORDERS
+        ordered = call.request.method in ORDERS
         if self._interruption.done():
             return None
         if not ordered and not call.request.more:
@@ -153,7 +147,7 @@ class Conversations:
     def _leave(self, work: asyncio.Task[Reply], call: Call) -> None:
         """Wait for it no more: whoever hangs up is answered no more; but what was ordered is done."""
         work.add_done_callback(partial(self._unheard, call.request.method))
-        if call.request.method not in _ORDERS:
+        if call.request.method not in ORDERS:
             work.cancel()
 
     def _unheard(self, method: str, work: asyncio.Task[Reply]) -> None:

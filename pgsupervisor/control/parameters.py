@@ -8,6 +8,7 @@ from typing import Annotated, Literal, TypeVar
 import msgspec
 
 from pgsupervisor.control.protocol import Parameters
+from pgsupervisor.supervision.events import KEPT
 
 _AT = re.compile(r"`\$\.([^`\[.]+)")
 _FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
@@ -28,9 +29,21 @@ class Interface(_Strict, frozen=True):
 
 
 class Names(_Strict, frozen=True):
-    """GetStatus, Monitor, Start, Reload and Kill."""
+    """GetStatus, Start, Reload and Kill."""
 
     names: Annotated[list[Annotated[str, msgspec.Meta(max_length=256)]], msgspec.Meta(max_length=4096)]
+
+
+class Monitored(Names, frozen=True):
+    """Monitor."""
+
+    past: Annotated[int, msgspec.Meta(ge=0, le=KEPT)] | None = None
+    after: Annotated[int, msgspec.Meta(ge=0)] | None = None
+
+    @property
+    def events(self) -> bool:
+        """Whether events are asked for, and not only clusters."""
+        return self.past is not None or self.after is not None
 
 
 class StopNames(Names, frozen=True):
@@ -97,6 +110,12 @@ class InvalidParameterError(Exception):
     def __init__(self, name: str) -> None:
         super().__init__(name)
         self.name = name
+
+
+def given(asked: Names) -> dict[str, object]:
+    """Return what was given with an order, besides names."""
+    everything = msgspec.structs.asdict(asked)
+    return {key: value for key, value in everything.items() if key != "names" and value is not None}
 
 
 Shape = TypeVar("Shape", bound=msgspec.Struct)

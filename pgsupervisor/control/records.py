@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Iterable, Mapping
 from typing import NotRequired, TypedDict
 
 from pgsupervisor.supervision import configuration
 from pgsupervisor.supervision.configuration import Report, Setting
+from pgsupervisor.supervision.events import Event
 from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.life import Life, State
 from pgsupervisor.supervision.outcome import Outcome
@@ -89,6 +91,17 @@ class ClusterRecord(TypedDict):
     logfile: str
 
 
+class EventRecord(TypedDict):
+    """The type Event of the interface."""
+
+    sequence: int
+    time: float
+    level: str
+    event: str
+    cluster: str | None
+    facts: Mapping[str, object]
+
+
 def cluster(kept: Kept, now: float) -> ClusterRecord:
     """Return a cluster as it is at `now`, a time of the clock that lives are counted by."""
     life, polled = kept.life, kept.postmaster.polled
@@ -114,6 +127,11 @@ def cluster(kept: Kept, now: float) -> ClusterRecord:
         "socket_directory": kept.postmaster.socket_directory,
         "logfile": kept.spec.logfile,
     }
+
+
+def clusters(several: Iterable[Kept], now: float) -> list[ClusterRecord]:
+    """Return clusters as they are at `now`."""
+    return [cluster(kept, now) for kept in several]
 
 
 def progress(name: str, life: Life) -> dict[str, str]:
@@ -154,6 +172,18 @@ def setting(each: Setting) -> SettingRecord:
         "source": each.source,
         "pending": each.pending,
         "differs": each.differs,
+    }
+
+
+def event(each: Event) -> EventRecord:
+    """Return the type Event of the interface."""
+    return {
+        "sequence": each.sequence,
+        "time": each.time,
+        "level": each.level,
+        "event": each.name,
+        "cluster": each.cluster,
+        "facts": each.facts,
     }
 
 

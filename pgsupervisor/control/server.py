@@ -8,15 +8,16 @@ from __future__ import annotations
 
 import asyncio
 import os
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from functools import partial
 from typing import NoReturn, Protocol, TypeAlias
 
 from pgsupervisor import __version__
 from pgsupervisor.control import configuration, parameters, protocol, records
-from pgsupervisor.control.access import LOOKING, groups_of, may, user_of
+from pgsupervisor.control.access import LOOKING, ORDERS, groups_of, may, user_of
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.logs import follow_log, read_log
+from pgsupervisor.control.monitoring import monitor
 from pgsupervisor.control.protocol import Parameters, Reply
 from pgsupervisor.control.refusal import RefusalError
 from pgsupervisor.errors import InventoryError, NoSuchClusterError, UpgradeError
@@ -59,13 +60,24 @@ class Daemon(Protocol):
         """
 
 
-class ControlServer:
-    """Answers calls."""
+class Told(Protocol):
+    """Who is told of orders, and by whom they are given: by the user with the number `uid`."""
 
-    def __init__(self, supervisor: Supervisor, daemon: Daemon, watcher: Watcher) -> None:
+    def ordered(self, order: str, cluster: str | None, uid: int, given: Parameters) -> None:
+        """Hear of an order to a cluster, or to the daemon itself (None), and what was given with it."""
+
+    def refused(self, method: str, uid: int) -> None:
+        """Hear of an order that this user may not give."""
+
+
+class ControlServer:
+    """Answers calls, and tells of orders."""
+
+    def __init__(self, supervisor: Supervisor, daemon: Daemon, watcher: Watcher, told: Told) -> None:
         self._supervisor = supervisor
         self._daemon = daemon
         self._watcher = watcher
+        self._told = told
         self._methods: dict[str, Method] = {
             "org.varlink.service.GetInfo": self._get_info,
             "org.varlink.service.GetInterfaceDescription": self._get_interface_description,
@@ -121,6 +133,8 @@ class ControlServer:
         )
         # The user database may be a slow server on the network: it is asked only if it matters, and not in the loop.
         if not ask(groups=frozenset()) and not ask(groups=await asyncio.to_thread(groups_of, call.peer)):
+            if name in ORDERS:
+                self._told.refused(name.rpartition(".")[2], call.peer.uid)
             user = await asyncio.to_thread(user_of, call.peer)
             raise RefusalError(protocol.NOT_PERMITTED, user=user, method=name)
         if self._daemon.ending and name not in LOOKING:
@@ -146,22 +160,10 @@ class ControlServer:
 
     async def _get_status(self, call: Call) -> Parameters:
         names = parameters.read(call.request.parameters, parameters.Names).names
-        return {"clusters": _records(self._select(names))}
+        return {"clusters": records.clusters(self._select(names), asyncio.get_running_loop().time())}
 
     async def _monitor(self, call: Call) -> Parameters:
-        names = parameters.read(call.request.parameters, parameters.Names).names
-        _need_more(call)
-        with self._supervisor.changes() as changes:
-            watched = self._select(names)
-            await call.stream({"clusters": _records(watched)})
-            while True:
-                changed = await changes.next()
-                known = {kept.spec.name for kept in watched}
-                watched = self._select(names)
-                news = [kept for kept in watched if kept.spec.name in changed]
-                removed = sorted(known - {kept.spec.name for kept in watched})
-                if news or removed:
-                    await call.stream({"clusters": _records(news), "removed": removed})
+        return await monitor(call, self._supervisor)
 
     async def _start(self, call: Call) -> Parameters:
         return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Start())
@@ -181,11 +183,16 @@ class ControlServer:
         return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Kill())
 
     async def _order(self, call: Call, asked: parameters.Names, order: Order) -> Parameters:
-        outcomes = await self._supervisor.give(self._supervisor.select(asked.names), order, _report_to(call))
+        ordered = self._supervisor.select(asked.names)
+        for kept in ordered:
+            self._told.ordered(type(order).__name__.lower(), kept.spec.name, call.peer.uid, parameters.given(asked))
+        outcomes = await self._supervisor.give(ordered, order, _report_to(call))
         return {"outcomes": [records.outcome(each) for each in outcomes]}
 
     async def _update(self, call: Call) -> Parameters:
         dry_run = bool(parameters.read(call.request.parameters, parameters.Dry).dry_run)
+        if not dry_run:
+            self._told.ordered("update", None, call.peer.uid, {})
         return records.updated(await self._daemon.update(_report_to(call), dry_run=dry_run))
 
     async def _get_log(self, call: Call) -> Parameters:
@@ -211,6 +218,8 @@ class ControlServer:
         asked = parameters.read(call.request.parameters, parameters.Assignments)
         changes = {each.name: each.value for each in asked.changes}
         kept = self._one(asked.name)
+        # Not to what: a value may be a secret.
+        self._told.ordered("set configuration", kept.spec.name, call.peer.uid, {"settings": list(changes)})
         outcome = await configuration.configure(self._supervisor, kept, changes, _report_to(call))
         return {"outcomes": [records.outcome(outcome)]}
 
@@ -231,11 +240,13 @@ class ControlServer:
 
     async def _stop_daemon(self, call: Call) -> Parameters:
         leave = parameters.read(call.request.parameters, parameters.Leave).leave
+        self._told.ordered("stop daemon", None, call.peer.uid, {} if leave is None else {"leave": leave})
         self._daemon.end(leave=leave)
         return {}
 
     async def _upgrade_daemon(self, call: Call) -> NoReturn:
         parameters.read(call.request.parameters, parameters.Nothing)
+        self._told.ordered("upgrade daemon", None, call.peer.uid, {})
         await self._daemon.upgrade()
 
     def _one(self, name: str) -> Kept:
@@ -248,11 +259,6 @@ class ControlServer:
     def _select(self, names: Sequence[str]) -> list[Kept]:
         """Return the clusters that names mean; no name means all."""
         return self._supervisor.select(names or [ALL])
-
-
-def _records(clusters: Iterable[Kept]) -> list[records.ClusterRecord]:
-    now = asyncio.get_running_loop().time()
-    return [records.cluster(kept, now) for kept in clusters]
 
 
 def _report_to(call: Call) -> Report:

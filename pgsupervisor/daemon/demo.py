@@ -23,6 +23,7 @@ from pgsupervisor.errors import ControlError, InstallationError
 from pgsupervisor.inventory import load
 from pgsupervisor.postgres import discovery
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.supervision.events import Events
 
 _INVENTORY = """\
 [daemon]
@@ -122,7 +123,8 @@ async def _serve(directory: Path, tour: str) -> None:
             print(tour, flush=True)  # noqa: T201  # what the demonstration is for
 
     showing = asyncio.create_task(show())
-    await serve(inventory, logger(inventory.daemon.log_format), ready=begun.set)
+    events = Events()
+    await serve(inventory, logger(inventory.daemon.log_format, events), events, ready=begun.set)
     showing.cancel()
     await asyncio.gather(showing, return_exceptions=True)
 

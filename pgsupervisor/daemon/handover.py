@@ -22,6 +22,7 @@ from pgsupervisor.control.conversations import Handed
 from pgsupervisor.errors import UpgradeError
 from pgsupervisor.postgres.controldata import RecoveryKind
 from pgsupervisor.postgres.sources import Sources
+from pgsupervisor.supervision.events import Event
 from pgsupervisor.supervision.life import Life
 from pgsupervisor.system.sharedmemory import Segment
 
@@ -91,6 +92,7 @@ class Handover:
 
     `version` is that of the daemon that hands over, `started` when it was first started (Unix time). `endpoint` are the
     descriptors of the control socket at the path `socket` and of its lock, and `signals` those of the signals' pipe.
+    `events` are the last ones; the next one goes on from their numbers.
     """
 
     version: str
@@ -100,6 +102,7 @@ class Handover:
     signals: tuple[int, int]
     clients: tuple[Handed, ...]
     clusters: Mapping[str, Cluster]
+    events: tuple[Event, ...] = ()
 
     @property
     def descriptors(self) -> tuple[int, ...]:

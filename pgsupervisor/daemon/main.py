@@ -16,6 +16,7 @@ from pgsupervisor.daemon.service import serve
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory import load
 from pgsupervisor.paths import default_inventory_path
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.system import standard
 
 
@@ -35,7 +36,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             return 0
         document = handed_over()
         before = None if document is None else handover.decode(document)
-        asyncio.run(serve(inventory, logger(inventory.daemon.log_format), program=Program.own(), before=before))
+        events = Events(() if before is None else before.events)
+        log = logger(inventory.daemon.log_format, events)
+        asyncio.run(serve(inventory, log, events, program=Program.own(), before=before))
     except PgSupervisorError as error:
         print(f"pgsupervisord: {error}", file=sys.stderr)  # noqa: T201  # the one line for whoever started us
         return 1

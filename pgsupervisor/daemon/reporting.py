@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import math
 import os
 import sys
+import time
 from collections.abc import Mapping, Sequence
 from typing import TextIO, TypeAlias, cast
 
@@ -15,18 +17,20 @@ from structlog.typing import EventDict, FilteringBoundLogger, Processor
 from pgsupervisor.daemon.entries import fields
 from pgsupervisor.inventory.spec import LogFormat
 from pgsupervisor.supervision.configuration import Report
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.life import Event, Life, Reinitialized, Reloaded, State
+from pgsupervisor.supervision.plan import Change
 from pgsupervisor.system.journal import ENTRIES, Journal, entry
 
 Form: TypeAlias = tuple[Sequence[Processor], object]
 """How events are told: the last processors that they pass (structlog), and where what these make of them goes."""
 
 
-def logger(log_format: LogFormat, journal: str = ENTRIES) -> FilteringBoundLogger:
+def logger(log_format: LogFormat, events: Events, journal: str = ENTRIES) -> FilteringBoundLogger:
     """Return the daemon's log on standard error: as told, or else as fits whoever reads there.
 
     That is lines for people on a terminal, JSON elsewhere, and where systemd has connected it to the journal, entries
-    of that, which go to the socket `journal`.
+    of that, which go to the socket `journal`. Whatever is logged is one of the `events`, too.
     """
     # Python has None for a standard error that was closed before it started.
     stream: TextIO = sys.stderr or open(os.devnull, "w", encoding="utf-8")  # noqa: SIM115  # as long as we live
@@ -38,7 +42,7 @@ def logger(log_format: LogFormat, journal: str = ENTRIES) -> FilteringBoundLogge
         processors, sink = _lines_of_json(stream)
     made: FilteringBoundLogger = structlog.wrap_logger(
         sink,
-        processors=[structlog.processors.add_log_level, *processors],
+        processors=[recorder(events), structlog.processors.add_log_level, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return made
@@ -76,6 +80,36 @@ def _is_the_journal(stream: TextIO) -> bool:
 
 def _printer(stream: TextIO) -> structlog.PrintLogger:
     return structlog.PrintLogger(cast("TextIO", _Unfailing(stream)))
+
+
+def recorder(events: Events) -> Processor:
+    """Return what makes an event of whatever is logged; it comes first, so that nothing is only in the log."""
+
+    def record(_logger: object, level: str, logged: EventDict) -> EventDict:
+        facts = {key: plain(fact) for key, fact in logged.items() if key not in {"event", "cluster", "exc_info"}}
+        if (error := logged.get("exc_info")) is not None:
+            facts["error"] = repr(error)  # without a traceback, which would keep alive all that it came through
+        events.record(time.time(), level, logged["event"], logged.get("cluster"), facts)
+        return logged
+
+    return record
+
+
+def plain(fact: object) -> object:
+    """Return a fact as JSON can say it, and Varlink; what neither can is said as Python would write it."""
+    match fact:
+        case Mapping():
+            return {str(key): plain(each) for key, each in fact.items()}
+        case list() | tuple() | set() | frozenset():
+            return [plain(each) for each in fact]
+        case None | bool() | str():
+            return fact
+        case int() if -(2**63) <= fact < 2**63:
+            return int(fact)
+        case float() if math.isfinite(fact):
+            return fact
+        case _:
+            return repr(fact)
 
 
 def _event_first(_logger: object, _method: str, facts: EventDict) -> EventDict:
@@ -157,6 +191,21 @@ class Reporter:
             "reason": report.unverified,
         }
         tell("reloaded", cluster=name, outcome=report.verdict, **{key: fact for key, fact in facts.items() if fact})
+
+    def counts(self, change: Change) -> None:
+        """Log that an update has added, removed or changed a cluster."""
+        names = {"add": "cluster added", "remove": "cluster removed", "change": "cluster changed"}
+        facts: dict[str, object] = {"keys": list(change.keys), "effect": change.effect} if change.keys else {}
+        self._log.info(names[change.action], cluster=change.name, **facts)
+
+    def ordered(self, order: str, cluster: str | None, uid: int, given: Mapping[str, object]) -> None:
+        """Log an order, and who has given it."""
+        about = {} if cluster is None else {"cluster": cluster}
+        self._log.info("ordered", **about, order=order, uid=uid, **given)
+
+    def refused(self, method: str, uid: int) -> None:
+        """Log that somebody gave an order who may not."""
+        self._log.warning("order refused", method=method, uid=uid)
 
     def mistake(self, where: str, error: Exception) -> None:
         """Log a mistake of ours, with its traceback."""

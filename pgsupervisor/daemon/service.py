@@ -9,6 +9,7 @@ A daemon may begin where another version of it, which this process executed befo
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import grp
 import os
 import signal
@@ -34,6 +35,7 @@ from pgsupervisor.daemon.upgrade import Upgrade
 from pgsupervisor.errors import InventoryError, UpgradeError
 from pgsupervisor.inventory import load
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.kept import Report
 from pgsupervisor.supervision.supervisor import ALL, Supervisor, Updated
@@ -53,13 +55,14 @@ _ASKED_AT_ONCE = 32
 class Service:
     """A daemon at work on one inventory; it goes on from what was handed over `before`, if anything was.
 
-    `program` is what it executes to be upgraded; without one it cannot be.
+    What it logs are its `events`. `program` is what it executes to be upgraded; without one it cannot be.
     """
 
     def __init__(
         self,
         inventory: Inventory,
         log: FilteringBoundLogger,
+        events: Events,
         *,
         endpoint: Endpoint,
         signals: SignalPipe,
@@ -79,8 +82,8 @@ class Service:
         self._installations = Installations()
         asyncio.get_running_loop().set_default_executor(started_pool(_WORKING_AT_ONCE, "work"))
         self._asking = started_pool(_ASKED_AT_ONCE, "ask")
-        self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake)
-        control = ControlServer(self._supervisor, self, self._watcher)
+        self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake, events)
+        control = ControlServer(self._supervisor, self, self._watcher, self._reporter)
         self._conversations = Conversations(control.answer, self._reporter.mistake)
         self._entrance = Entrance(
             endpoint.socket, self._conversations.serve, lambda error: self._reporter.mistake("connection", error)
@@ -134,11 +137,15 @@ class Service:
 
         Raises InventoryError; nothing is changed then.
         """
-        new = await asyncio.to_thread(load, self.inventory_path)
         if dry_run:
-            return self._supervisor.plan(new)
-        _make_log_directory(new)
-        updated = await self._supervisor.update(new, report)
+            return self._supervisor.plan(await asyncio.to_thread(load, self.inventory_path))
+        try:
+            new = await asyncio.to_thread(load, self.inventory_path)
+            _make_log_directory(new)
+        except InventoryError as error:
+            self._log.error("inventory refused", path=error.path, key=error.key, reason=error.why)
+            raise
+        updated = await self._supervisor.update(new, report, self._reporter.counts)
         changes = [f"{each.action} {each.name}" for each in updated.plan]
         self._log.info("inventory applied", changes=changes, daemon=updated.daemon)
         return updated
@@ -173,6 +180,7 @@ class Service:
             signals=self._signals.descriptors,
             clients=tuple(clients),
             clusters={name: self._hosted[name].carried(life) for name, life in lives.items()},
+            events=self._supervisor.events.kept,
         )
 
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
@@ -204,15 +212,14 @@ class Service:
         task.add_done_callback(self._tasks.discard)
 
     async def _update_by_signal(self) -> None:
-        try:
+        with contextlib.suppress(InventoryError):  # the log has it
             await self.update(lambda _name, _life: None, dry_run=False)
-        except InventoryError as error:
-            self._log.error("inventory refused", path=error.path, key=error.key, why=error.why)
 
 
 async def serve(
     inventory: Inventory,
     log: FilteringBoundLogger,
+    events: Events,
     *,
     ready: Callable[[], None] = lambda: None,
     program: Program | None = None,
@@ -225,7 +232,7 @@ async def serve(
     """
     with SignalPipe(None if before is None else before.signals) as signals, _endpoint(inventory, before) as endpoint:
         _make_log_directory(inventory)
-        service = Service(inventory, log, endpoint=endpoint, signals=signals, program=program, before=before)
+        service = Service(inventory, log, events, endpoint=endpoint, signals=signals, program=program, before=before)
         await service.run(ready)
 
 

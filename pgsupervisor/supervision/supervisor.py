@@ -1,31 +1,35 @@
 """The keepers by name: orders for many, the beginning and the end of all, and what a new inventory changes.
 
 A supervisor decides nothing about any cluster. It finds keepers, passes orders on, waits for their outcomes, and
-tells those who listen which clusters changed.
+tells those who listen to its events which clusters changed.
 """
 
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Coroutine, Iterable, Mapping, Sequence
+from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
 from types import MappingProxyType
-from typing import Self, TypeVar
+from typing import TypeAlias, TypeVar
 
 from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.configuration import Prospects
+from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.gate import StartGate
 from pgsupervisor.supervision.keeper import Changed, Keeper, Mistake
 from pgsupervisor.supervision.kept import Assignments, Host, Kept, Report
 from pgsupervisor.supervision.life import Event, Fact, Kill, Life, Order, Reload, Restart, Spawned, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
-from pgsupervisor.supervision.plan import Action, Plan, daemon_keys, diff
+from pgsupervisor.supervision.plan import Action, Change, Plan, daemon_keys, diff
 
 Result = TypeVar("Result")
+
+Counts: TypeAlias = Callable[[Change], None]
+"""Is told of each change of an inventory when it begins to count: a cluster that is removed is gone by then."""
 
 ALL = "all"
 """The name that means every cluster."""
@@ -40,45 +44,17 @@ class Updated:
     outcomes: tuple[Outcome, ...] = ()
 
 
-class Changes:
-    """The names of the clusters that changed, for one listener; it hears of each once, however late it listens."""
-
-    def __init__(self, listeners: set[Changes]) -> None:
-        self._listeners = listeners
-        self._names: set[str] = set()
-        self._wake = asyncio.Event()
-
-    def add(self, name: str) -> None:
-        """Note that a cluster changed."""
-        self._names.add(name)
-        self._wake.set()
-
-    async def next(self) -> frozenset[str]:
-        """Wait until any cluster has changed since the last time, and return the names of all that have."""
-        await self._wake.wait()
-        self._wake.clear()
-        names, self._names = self._names, set()
-        return frozenset(names)
-
-    def __enter__(self) -> Self:
-        self._listeners.add(self)
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        self._listeners.discard(self)
-
-
 class Supervisor:
     """Keeps the clusters of an inventory; lives in one event loop."""
 
-    def __init__(self, inventory: Inventory, host: Host, changed: Changed, mistake: Mistake) -> None:
+    def __init__(self, inventory: Inventory, host: Host, changed: Changed, mistake: Mistake, events: Events) -> None:
         self.inventory = inventory
+        self.events = events
         self._host = host
         self._tell = changed
         self._mistake = mistake
         self._gate = StartGate(inventory.daemon.start_concurrency)
         self._kept: dict[str, Kept] = {}
-        self._listeners: set[Changes] = set()
         self._updating = asyncio.Lock()
         self._works: set[asyncio.Task[object]] = set()
         self._ending = False
@@ -117,12 +93,7 @@ class Supervisor:
         """
         chosen: set[str] = set()
         for name in names:
-            if name == ALL:
-                found = set(self._kept)
-            elif name in self._kept:
-                found = {name}
-            else:
-                found = {each for each in self._kept if fnmatchcase(each, name)}
+            found = {name} if name in self._kept else {each for each in self._kept if means(name, each)}
             if not found and name != ALL:
                 raise NoSuchClusterError(name)
             chosen |= found
@@ -140,20 +111,16 @@ class Supervisor:
         """
         return await self._to_the_end(kept.spec.name, self._configure(kept, changes, report))
 
-    def changes(self) -> Changes:
-        """Listen to which clusters change, from now on."""
-        return Changes(self._listeners)
-
     def plan(self, new: Inventory) -> Updated:
         """Return what `update` would do."""
         return Updated(diff(self.inventory, new), daemon_keys(self.inventory, new))
 
-    async def update(self, new: Inventory, report: Report) -> Updated:
+    async def update(self, new: Inventory, report: Report, counts: Counts) -> Updated:
         """Apply a new inventory and wait until that is done; to be cancelled ends the wait, not the update.
 
         A cluster that did not change is not touched.
         """
-        return await self._to_the_end("update", self._update(new, report))
+        return await self._to_the_end("update", self._update(new, report, counts))
 
     async def end(self, *, leave: bool) -> None:
         """Stop every server, those with the highest number first and equals together, or `leave` them all running."""
@@ -241,7 +208,7 @@ class Supervisor:
         if isinstance(error, Exception):
             self._mistake(where, error)
 
-    async def _update(self, new: Inventory, report: Report) -> Updated:
+    async def _update(self, new: Inventory, report: Report, counts: Counts) -> Updated:
         async with self._updating:
             planned = self.plan(new)
             if self._ending:
@@ -249,17 +216,22 @@ class Supervisor:
             changes = planned.plan
             self._gate.resize(new.daemon.start_concurrency - self.inventory.daemon.start_concurrency)
             self.inventory = new
-            outcomes = await self._remove([self._kept[name] for name in _names(changes, "remove")], report)
+            removals = _only(changes, "remove")
+            outcomes = await self._remove([self._kept[each.name] for each in removals], report)
+            _tell(removals, counts)
             # All that must go down is down before anything comes up: a port or a data directory may change hands.
             differing = [self._kept[each.name] for each in changes if each.effect == "restart"]
             refused = await self._refused([kept for kept in differing if kept.life.want_up], new)
             outcomes += refused.values()
             again = [kept for kept in differing if kept.life.want_up and kept.spec.name not in refused]
             # In the same moment, so that whoever is ordered up from now on starts by the new spec.
-            for name in _names(changes, "change"):
-                self._change(self._kept[name], new.clusters[name])
+            for each in (altered := _only(changes, "change")):
+                self._change(self._kept[each.name], new.clusters[each.name])
+            _tell(altered, counts)
             await self._take_down(again, report)
-            added = await self._add(new.clusters[name] for name in _names(changes, "add"))
+            additions = [] if self._ending else _only(changes, "add")
+            _tell(additions, counts)
+            added = await self._add(new.clusters[each.name] for each in additions)
             self._kept = {name: self._kept[name] for name in new.clusters if name in self._kept}
         # What waits for servers that recover does not keep the next update waiting; what the end stops, stays down.
         if not self._ending:
@@ -300,6 +272,7 @@ class Supervisor:
         postmaster = self._host(spec, partial(self._post, keeper))
         task = asyncio.create_task(keeper.run(postmaster), name=f"keeper {spec.name}")
         kept = self._kept[spec.name] = Kept(spec, keeper, postmaster, task)
+        self.events.changed(spec.name)
         return kept
 
     def _post(self, keeper: Keeper, fact: Fact) -> None:
@@ -310,11 +283,7 @@ class Supervisor:
 
     def _changed(self, name: str, before: Life, event: Event, after: Life) -> None:
         self._tell(name, before, event, after)
-        self._notify(name)
-
-    def _notify(self, name: str) -> None:
-        for listener in self._listeners:
-            listener.add(name)
+        self.events.changed(name)
 
     def _change(self, kept: Kept, spec: ClusterSpec) -> None:
         """Go by a new spec from now on."""
@@ -328,7 +297,7 @@ class Supervisor:
         await self._let_go(removed)
         for kept in removed:
             del self._kept[kept.spec.name]
-            self._notify(kept.spec.name)
+            self.events.changed(kept.spec.name)
         return outcomes
 
     async def _take_down(self, kept: Sequence[Kept], report: Report) -> list[Outcome]:
@@ -346,6 +315,11 @@ class Supervisor:
         await asyncio.gather(*tasks, return_exceptions=True)
 
 
+def means(name: str, cluster: str) -> bool:
+    """Tell whether a name that somebody gave, which may be a glob or `all`, means the cluster of that name."""
+    return name in {ALL, cluster} or fnmatchcase(cluster, name)
+
+
 def _overtaken(kept: Kept) -> Outcome:
     return Outcome(kept.spec.name, ok=False, state=kept.life.state, message="overtaken by a later order")
 
@@ -359,8 +333,13 @@ def _stays(kept: Kept, new: Inventory) -> bool:
     return new.clusters[kept.spec.name].data_directory == kept.spec.data_directory
 
 
-def _names(changes: Plan, action: Action) -> list[str]:
-    return [each.name for each in changes if each.action == action]
+def _only(changes: Plan, action: Action) -> list[Change]:
+    return [each for each in changes if each.action == action]
+
+
+def _tell(changes: Iterable[Change], counts: Counts) -> None:
+    for each in changes:
+        counts(each)
 
 
 def _nobody(_name: str, _life: Life) -> None:

@@ -127,6 +127,8 @@ def test_a_stranger_may_look_and_no_more() -> None:
             facts = {"user": "nobody", "method": f"io.pgsupervisor.{method}"}
             assert await one.call(method, parameters) == {"error": protocol.NOT_PERMITTED, "parameters": facts}
         assert (door.state("a"), door.leave) == ("RUNNING", [])
+        refused = ["Stop", "Kill", "Update", "StopDaemon", "SetConfiguration"]
+        assert door.orders == [(method, "refused", nobody.pw_uid) for method in refused], "a look is no order"
 
     play(scene)
 

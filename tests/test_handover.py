@@ -15,6 +15,7 @@ from pgsupervisor.daemon.resumption import carried, resumed
 from pgsupervisor.errors import UpgradeError
 from pgsupervisor.postgres.sources import Sources
 from pgsupervisor.supervision.configuration import Change, Report
+from pgsupervisor.supervision.events import Event
 from pgsupervisor.supervision.life import Life, State
 
 SERVER = Server(
@@ -53,6 +54,10 @@ HANDOVER = Handover(
     signals=(5, 6),
     clients=(Handed(20, b'{"method": \xff', asked=False), Handed(21, b"", asked=True)),
     clusters={"shop": CLUSTER},
+    events=(
+        Event(41, 1000.25, "info", "reloaded", "shop", {"changes": ["a 1 → 2"], "line": 3, "why": None}),
+        Event(42, 1000.5, "error", "no file", None, {"path": "caf\udce9", "of": {"it": [True, 0.5]}}),
+    ),
 )
 
 
@@ -81,6 +86,8 @@ def test_descriptors() -> None:
 def test_fields_that_come_and_go() -> None:
     """A field that this version does not know is not missed, nor one with a default that the other did not know."""
     document = json.loads(encode(HANDOVER))
+    del document["handover"]["events"]
+    assert decode(json.dumps(document).encode()) == replace(HANDOVER, events=())
     life = document["handover"]["clusters"]["shop"]["life"] = {"state": "BACKOFF", "mood": "good"}
     assert decode(json.dumps(document).encode()).clusters["shop"].life == Life(State(life["state"]))
 

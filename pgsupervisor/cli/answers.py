@@ -30,6 +30,24 @@ class Clusters(TypedDict):
     removed: NotRequired[list[str] | None]
 
 
+class Event(TypedDict):
+    """Something that happened."""
+
+    sequence: int
+    time: float
+    level: str
+    event: str
+    cluster: NotRequired[str | None]
+    facts: dict[str, object]
+
+
+class Happened(TypedDict):
+    """The answer of Monitor, as far as it is about events."""
+
+    events: NotRequired[list[Event] | None]
+    missed: NotRequired[int | None]
+
+
 class Progress(TypedDict):
     """A change of a cluster's state while an order is carried out."""
 

@@ -133,6 +133,14 @@ def _logs(parser: ArgumentParser) -> None:
     parser.add_argument("-f", "--follow", action="store_true", help="go on, and show what is written")
 
 
+def _events(parser: ArgumentParser) -> None:
+    _add_names(parser)
+    parser.add_argument(
+        "-n", "--lines", type=_count, default=10, metavar="LINES", help="how many of the last events (default: 10)"
+    )
+    parser.add_argument("-f", "--follow", action="store_true", help="go on, and show what happens")
+
+
 def _config(parser: ArgumentParser) -> None:
     parser.add_argument("name", type=_name, metavar="NAME", help="a cluster")
     parser.add_argument(
@@ -210,6 +218,12 @@ refuses, the old configuration stays in force), or unverified, if it could not b
 
 """
 
+_EVENTS_DETAILS = """\
+Events are changes of state, reloads, orders and by whom they were given, and whatever else pgsupervisord logs, which
+keeps the last 1,000 of them. Without a NAME, those about the daemon itself are shown as well.
+
+"""
+
 _DAEMON_DETAILS = """\
 actions:
   info     show what the daemon is
@@ -264,6 +278,13 @@ COMMANDS = {
         "show the end of clusters' logs",
         ("pgsupctl logs shop", "pgsupctl logs shop web -n 50 -f"),
         _logs,
+    ),
+    "events": Command(
+        "events",
+        "show what has happened, and by whose order",
+        ("pgsupctl events", "pgsupctl events shop -n 100", "pgsupctl events -f --json"),
+        _events,
+        _EVENTS_DETAILS,
     ),
     "config": Command(
         "config",

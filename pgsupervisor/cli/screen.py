@@ -7,8 +7,17 @@ import sys
 from collections.abc import Mapping
 from typing import NamedTuple
 
-_COLOURS = {"RUNNING": 32, "STARTING": 33, "STOPPING": 33, "BACKOFF": 33, "FATAL": 31}
-"""What a state looks like (ECMA-48, "Select Graphic Rendition"): green is well, yellow is busy, red is over."""
+_COLOURS = {
+    "RUNNING": 32,
+    "STARTING": 33,
+    "STOPPING": 33,
+    "BACKOFF": 33,
+    "FATAL": 31,
+    "warning": 33,
+    "error": 31,
+}
+"""What a state looks like (ECMA-48, "Select Graphic Rendition"): green is well, yellow is busy, red is over; and what
+the level of an event looks like."""
 
 
 class Screen(NamedTuple):
@@ -23,10 +32,10 @@ class Screen(NamedTuple):
         """Whether a person looks at it, and text can be drawn over."""
         return self.width is not None
 
-    def paint(self, state: str) -> str:
-        """Return a state's name, in its colour where there are colours."""
-        number = _COLOURS.get(state) if self.colour else None
-        return state if number is None else f"\033[{number}m{state}\033[0m"
+    def paint(self, text: str, level: str | None = None) -> str:
+        """Return a state's name, or a text of that level, in its colour where there are colours."""
+        number = _COLOURS.get(level or text) if self.colour else None
+        return text if number is None else f"\033[{number}m{text}\033[0m"
 
     def cut(self, line: str) -> str:
         """Return a line that fits into the width; what was cut off leaves an ellipsis."""

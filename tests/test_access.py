@@ -127,8 +127,11 @@ def test_a_stranger_may_look_and_no_more() -> None:
             facts = {"user": "nobody", "method": f"io.pgsupervisor.{method}"}
             assert await one.call(method, parameters) == {"error": protocol.NOT_PERMITTED, "parameters": facts}
         assert (door.state("a"), door.leave) == ("RUNNING", [])
+        assert "error" in await one.call("Stop", {"names": ["a"]})
         refused = ["Stop", "Kill", "Update", "StopDaemon", "SetConfiguration"]
-        assert door.orders == [(method, "refused", nobody.pw_uid) for method in refused], "a look is no order"
+        assert door.orders == [(method, "refused", nobody.pw_uid) for method in refused], (
+            "a look is no order, and each is told once"
+        )
 
     play(scene)
 

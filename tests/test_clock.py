@@ -11,8 +11,10 @@ PACKAGE = Path(__file__).parent.parent / "pgsupervisor"
 
 SHOWN = {
     "cli/daemon.py",  # how long ago something was, for people
+    "cli/events.py",  # when something was, for people
     "cli/status.py",
     "control/records.py",  # when something was, for programs
+    "daemon/reporting.py",  # when something happened
     "daemon/service.py",  # when the daemon began
 }
 """Who may look at it, in order to show a time."""

@@ -29,6 +29,10 @@ from pgsupervisor.system.watch import Watcher
 Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
 
 
+_REFUSED_AGAIN = 60.0
+"""Seconds for which it is not told again that a user may not give an order."""
+
+
 class Daemon(Protocol):
     """What the control socket may ask of the daemon itself."""
 
@@ -78,6 +82,7 @@ class ControlServer:
         self._daemon = daemon
         self._watcher = watcher
         self._told = told
+        self._refused: dict[tuple[int, str], float] = {}
         self._methods: dict[str, Method] = {
             "org.varlink.service.GetInfo": self._get_info,
             "org.varlink.service.GetInterfaceDescription": self._get_interface_description,
@@ -133,13 +138,19 @@ class ControlServer:
         )
         # The user database may be a slow server on the network: it is asked only if it matters, and not in the loop.
         if not ask(groups=frozenset()) and not ask(groups=await asyncio.to_thread(groups_of, call.peer)):
-            if name in ORDERS:
-                self._told.refused(name.rpartition(".")[2], call.peer.uid)
+            self._tell_of_refusal(name, call.peer.uid)
             user = await asyncio.to_thread(user_of, call.peer)
             raise RefusalError(protocol.NOT_PERMITTED, user=user, method=name)
         if self._daemon.ending and name not in LOOKING:
             raise RefusalError(protocol.SHUTTING_DOWN)
         return method
+
+    def _tell_of_refusal(self, method: str, uid: int) -> None:
+        """Tell that an order was refused, but not again and again: nobody shall push out what else has happened."""
+        now = asyncio.get_running_loop().time()
+        if method in ORDERS and now >= self._refused.get((uid, method), now):
+            self._refused[uid, method] = now + _REFUSED_AGAIN
+            self._told.refused(method.rpartition(".")[2], uid)
 
     async def _get_info(self, call: Call) -> Parameters:
         parameters.read(call.request.parameters, parameters.Nothing)

@@ -45,8 +45,13 @@ def remote_filesystem(device: int) -> str | None:
     """Return the type of a filesystem, `device` being a file's st_dev, if other machines can change it unseen."""
     if os.major(device) != 0:
         return None
-    kind = mounted_type(_MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"), device)
+    kind = filesystem(device)
     return kind if kind in _REMOTE else None
+
+
+def filesystem(device: int) -> str | None:
+    """Return the type of the filesystem with this st_dev; None if it cannot be told."""
+    return mounted_type(_MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"), device)
 
 
 def mounted_type(mounts: str, device: int) -> str | None:

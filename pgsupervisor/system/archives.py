@@ -1,0 +1,128 @@
+"""The older parts of a log: `NAME.1` is the youngest, `NAME.2` is older, and one with `.gz` behind it is compressed.
+
+Put together from the highest number down, and the log itself at last, they are what was written, byte for byte. Where
+one ends and the next begins is where a block of the disk does, so a line may begin in one and end in the next.
+
+Whatever is done to them is done so that it can be done again from the beginning, should we be killed in between: a name
+means a whole file or nothing, and is only given away after it was freed.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import gzip
+import os
+import re
+import shutil
+import tempfile
+import zlib
+from typing import BinaryIO
+
+GUARDED = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
+"""How a file is opened in a log directory that others can write to: a symlink must not lead root elsewhere, and a
+FIFO without another end must not hold us up."""
+
+_NUMBER = re.compile(r"([1-9][0-9]*)(\.gz)?")
+
+_COMPRESSED = ".gz"
+
+_TRAILER = 4
+"""Bytes at the end of a compressed file that say how long it was (RFC 1952), modulo 4 GiB."""
+
+_CHUNK = 1 << 20
+
+
+def archives(log: str) -> dict[int, str]:
+    """Return the paths of the archives of a log by their numbers, the youngest first.
+
+    Raises OSError if the directory cannot be read.
+    """
+    directory, prefix = os.path.dirname(log), f"{os.path.basename(log)}."
+    found: dict[int, str] = {}
+    # Sorted, so that of one that is there twice, since its compression was cut off, the plain one is taken.
+    for name in sorted(os.listdir(directory)):
+        number = _NUMBER.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
+        if number is not None:
+            found.setdefault(int(number[1]), os.path.join(directory, name))
+    return dict(sorted(found.items()))
+
+
+def make_room(log: str) -> None:
+    """Have no archive with the number 1, by adding 1 to all numbers up to the first that is free."""
+    numbered = archives(log)
+    free = next(number for number in range(1, len(numbered) + 2) if number not in numbered)
+    for number in range(free - 1, 0, -1):
+        suffix = _COMPRESSED if numbered[number].endswith(_COMPRESSED) else ""
+        os.rename(numbered[number], f"{log}.{number + 1}{suffix}")
+
+
+def remove_beyond(log: str, most: int) -> None:
+    """Remove all archives but the `most` youngest."""
+    for path in list(archives(log).values())[most:]:
+        os.unlink(path)
+
+
+def remove_doubles(log: str) -> None:
+    """Remove the compressed archives that are there plain as well."""
+    for path in archives(log).values():
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path + _COMPRESSED)
+
+
+def plain(log: str) -> list[str]:
+    """Return the paths of the archives that are not compressed, the oldest first."""
+    return [path for path in reversed(archives(log).values()) if not path.endswith(_COMPRESSED)]
+
+
+def compress(archive: str, into: int) -> None:
+    """Write an archive into a file that is open, compressed, and bring that to the disk; it is as old as the archive.
+
+    Raises OSError.
+    """
+    with _open(archive) as source, open(into, "wb", closefd=False) as file:
+        with gzip.GzipFile(os.path.basename(archive), "wb", fileobj=file, mtime=0) as packed:
+            shutil.copyfileobj(source, packed, _CHUNK)
+        file.flush()
+        facts = os.fstat(source.fileno())
+        os.utime(into, ns=(facts.st_atime_ns, facts.st_mtime_ns))
+    os.fsync(into)
+
+
+def replace_by_compressed(archive: str, compressed: str) -> None:
+    """Have a file in the place of the archive that was compressed into it."""
+    os.rename(compressed, archive + _COMPRESSED)
+    os.unlink(archive)
+
+
+def open_archive(path: str) -> BinaryIO:
+    """Open an archive for reading at any place; one that is compressed is unpacked into a file without a name.
+
+    Raises OSError, also for one that is compressed and damaged.
+    """
+    source = _open(path)
+    if not path.endswith(_COMPRESSED):
+        return source
+    with contextlib.ExitStack() as failed:
+        unpacked = failed.enter_context(tempfile.TemporaryFile())
+        with source, gzip.GzipFile(fileobj=source) as packed:
+            try:
+                shutil.copyfileobj(packed, unpacked, _CHUNK)
+            except (EOFError, zlib.error) as error:
+                raise gzip.BadGzipFile(f"{path} is damaged") from error
+        unpacked.seek(0)
+        failed.pop_all()
+    return unpacked
+
+
+def size_of(path: str) -> int:
+    """Return how many bytes of the log are in an archive."""
+    with _open(path) as file:
+        size = file.seek(0, os.SEEK_END)
+        if not path.endswith(_COMPRESSED) or size < _TRAILER:
+            return size
+        file.seek(size - _TRAILER)
+        return int.from_bytes(file.read(_TRAILER), "little")
+
+
+def _open(path: str) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb")

@@ -1,0 +1,117 @@
+"""Where to begin to read in a log that is in several files: some lines before the end, or at a moment.
+
+Lines come in the order of time, so a moment is found as a word in a dictionary is: by opening it in the middle.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Callable, Iterable, Iterator, Sequence
+from dataclasses import dataclass
+from typing import BinaryIO, TypeAlias
+
+Moment: TypeAlias = Callable[[bytes], float | None]
+"""Tells when a line was written, as a Unix time; None if it does not say."""
+
+_BLOCK = 64 * 1024
+"""Bytes that are read at a time from the end; and of a line, those in which its end is looked for at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Part:
+    """A file with a part of a log: the position at which it begins, its size, and what opens it for reading."""
+
+    path: str
+    begin: int
+    size: int
+    open: Callable[[], BinaryIO]
+
+    @property
+    def end(self) -> int:
+        """The position at which the next part begins."""
+        return self.begin + self.size
+
+
+def last_lines(parts: Sequence[Part], lines: int, most: int | None = None) -> int:
+    """Return the position at which the last `lines` lines begin, but no more than the last `most` bytes. Blocks.
+
+    A last line without an end counts. Raises OSError.
+    """
+    end = parts[-1].end
+    earliest = parts[0].begin if most is None else max(parts[0].begin, end - most)
+    wanted = lines
+    if lines <= 0:
+        return end
+    for position, block in _backwards(parts):
+        if position + len(block) == end and not block.endswith(b"\n"):
+            wanted -= 1
+        found = len(block)
+        while wanted >= 0 and (found := block.rfind(b"\n", 0, found)) >= 0:
+            wanted -= 1
+            if wanted < 0:
+                return max(earliest, position + found + 1)
+        if position <= earliest:
+            break
+    return earliest
+
+
+def first_since(parts: Sequence[Part], when: float, moment: Moment) -> int | None:
+    """Return the position of the first line that was written at `when` (a Unix time) or later, else of the end. Blocks.
+
+    None if there are lines, and none of them says when it was written. Raises OSError.
+    """
+    begin = parts[-1].end if parts[-1].end == parts[0].begin else None
+    for part in reversed(parts):
+        # Of a file that was last written before, all lines are old.
+        if part is not parts[-1] and os.stat(part.path).st_mtime < when:
+            return part.end
+        with contextlib.closing(part.open()) as file:
+            first = next(_moments(file, 0, part.size, moment), None)
+            if first is not None and first[1] < when:
+                return part.begin + _search(file, part.size, when, moment)
+            begin = parts[0].begin if first is not None else begin
+    return begin
+
+
+def _search(file: BinaryIO, size: int, when: float, moment: Moment) -> int:
+    """Return the offset of the first line in a file that was written at `when` or later; its size if there is none."""
+    low, high = 0, size
+    while low < high:
+        middle = (low + high) // 2
+        found = next(_moments(file, middle, high, moment), None)
+        if found is not None and found[1] < when:
+            low = found[0] + 1
+        else:
+            high = middle
+    return next((offset for offset, _ in _moments(file, low, size, moment)), size)
+
+
+def _moments(file: BinaryIO, start: int, end: int, moment: Moment) -> Iterator[tuple[int, float]]:
+    """Yield offset and moment of each line that begins in a range of a file and says when it was written."""
+    file.seek(max(0, start - 1))
+    if start:
+        _skip_line(file)
+    while (offset := file.tell()) < end and (line := file.readline(_BLOCK)):
+        when = moment(line)
+        if when is not None:
+            yield offset, when
+        if not line.endswith(b"\n"):
+            _skip_line(file)
+
+
+def _skip_line(file: BinaryIO) -> None:
+    while (rest := file.readline(_BLOCK)) and not rest.endswith(b"\n"):
+        pass
+
+
+def _backwards(parts: Iterable[Part]) -> Iterator[tuple[int, bytes]]:
+    """Yield what is in the parts by blocks, the last first, each with its position."""
+    for part in reversed(list(parts)):
+        with contextlib.closing(part.open()) as file:
+            end = part.size
+            while end > 0:
+                start = max(0, end - _BLOCK)
+                file.seek(start)
+                yield part.begin + start, file.read(end - start)
+                end = start

@@ -1,0 +1,314 @@
+"""A log that is rotated while a server writes into it, without a line being lost.
+
+The server keeps its descriptor, so the file cannot be renamed away from under it: its beginning is copied into an
+archive, and then taken off (`collapse`). Until the copy is on the disk under a name of its own, the beginning stays;
+and what that name says tells, after we were killed, whether the beginning has been taken off since. If it has not, the
+copy is thrown away; if it has, the copy becomes the archive. So nothing is lost, and nothing is there twice.
+
+    NAME.part           is being copied, or compressed, and worth nothing
+    NAME.0-BLOCK-BEGIN  is a copy that is whole, of a beginning that is being taken off: BLOCK is where on the disk the
+                        log began when it was copied, and BEGIN the position of the copy's first byte
+    NAME.1, NAME.2 …    are archives
+
+Where a file cannot lose its beginning, all of it is copied, and it is emptied then. What is written between the last
+look and that moment is lost; all that can be done is to make the moment short.
+
+A log has *positions*: that of a byte is how many were written before it, and no rotation changes it. How many are gone
+from the file is noted in an extended attribute of it, so that positions outlive us as well.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import re
+import stat
+from collections.abc import Iterator
+from dataclasses import dataclass
+from functools import partial
+from threading import Lock
+from typing import BinaryIO
+
+from pgsupervisor.system import archives
+from pgsupervisor.system.archives import GUARDED
+from pgsupervisor.system.collapse import block_size, collapses, first_block, take_off
+from pgsupervisor.system.logparts import Part
+from pgsupervisor.system.remote import filesystem
+
+_BEGIN = "user.pgsupervisor.begin"
+"""The extended attribute (xattr(7)): the position of the file's first byte, in decimal digits."""
+
+_TAKEN = re.compile(r"0-([0-9]+)-([0-9]+)")
+
+_CHUNK = 1 << 20
+"""Bytes that are copied or compared at a time."""
+
+
+@dataclass(frozen=True, slots=True)
+class Rotated:
+    """What a rotation did: `archive` is the path of the new one (None if none is kept), and `size` its bytes.
+
+    `dropped` are the bytes before these that were thrown away at once: the log had grown by more than all the archives
+    that are kept can hold.
+    """
+
+    archive: str | None
+    size: int
+    dropped: int
+
+
+class RotatedLog:
+    """The log at `path`, and its archives. The methods block; they may be called in different threads.
+
+    `still` is held while what is where must not change.
+    """
+
+    def __init__(self, path: str) -> None:
+        self.path = path
+        self.still = Lock()
+
+    def recover(self) -> None:
+        """Bring to its end what a process has begun that was killed; to be called before anything else.
+
+        Raises OSError.
+        """
+        directory, prefix = os.path.dirname(self.path), f"{os.path.basename(self.path)}."
+        with self.still:
+            for name in os.listdir(directory):
+                taken = _TAKEN.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
+                copy = os.path.join(directory, name)
+                if taken is not None and self._still_has(copy, int(taken[1])):
+                    os.unlink(copy)
+                elif taken is not None:
+                    self._keep(copy, int(taken[2]))
+            archives.remove_doubles(self.path)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._part)
+
+    def rotate(self, most: int, keep: int) -> Rotated | None:
+        """Make an archive of the first `most` bytes, and keep the `keep` youngest; None if the log is not that large.
+
+        Only whole blocks can be taken off; where not even these can, all of the log goes. To be called by one thread at
+        a time, until it returns None. Raises OSError; then nothing is lost, and `recover` is to be called again.
+        """
+        with self._opened(os.O_RDWR) as log:
+            collapsing = collapses(log)
+            block = block_size(log) if collapsing else 1
+            piece = max(most // block, 1) * block
+            # A file can lose a beginning only, not all that it has.
+            pieces = (os.fstat(log).st_size - 1) // piece
+            if pieces < 1:
+                return None
+            dropped = max(0, pieces - keep) * piece
+            if dropped:
+                # The older ones go first, so that there is never a gap.
+                self._keep_only(0)
+            if not keep:
+                rotated = self._drop(log, dropped, collapsing=collapsing)
+            elif collapsing:
+                rotated = self._archive(log, dropped, piece)
+            else:
+                rotated = self._archive_all(log, dropped)
+        self._keep_only(keep)
+        return rotated
+
+    def compress(self) -> bool:
+        """Compress the oldest archive that is not, and tell whether there was one.
+
+        To be called by the thread that rotates. Raises OSError; then nothing is lost.
+        """
+        plain = archives.plain(self.path)
+        if not plain:
+            return False
+        with self._opened(os.O_RDONLY) as log, self._new_part(log) as part:
+            archives.compress(plain[0], part)
+            with self.still:
+                archives.replace_by_compressed(plain[0], self._part)
+        return True
+
+    def _keep_only(self, most: int) -> None:
+        with self.still:
+            archives.remove_beyond(self.path, most)
+
+    @property
+    def _part(self) -> str:
+        return f"{self.path}.part"
+
+    def _archive(self, log: int, dropped: int, piece: int) -> Rotated:
+        """Make an archive of what comes after the first `dropped` bytes, and take both off."""
+        with self._new_part(log) as part:
+            _copy(log, part, dropped, piece)
+            os.fsync(part)
+            begin = begin_of(log) + dropped
+            copy = self._whole(first_block(log), begin)
+        with self.still:
+            with _discarded_on_failure(copy):
+                take_off(log, dropped + piece)
+            return Rotated(self._keep(copy, begin), piece, dropped)
+
+    def _archive_all(self, log: int, dropped: int) -> Rotated:
+        """Make an archive of all that comes after the first `dropped` bytes, and empty the log."""
+        with self._new_part(log) as part:
+            end = _copy(log, part, dropped, os.fstat(log).st_size - dropped)
+            os.fsync(part)
+            begin = begin_of(log) + dropped
+            copy = self._whole(0, begin)
+            with self.still:
+                with _discarded_on_failure(copy):
+                    while data := os.pread(log, _CHUNK, end):
+                        end += os.write(part, data)
+                    os.ftruncate(log, 0)
+                os.fsync(part)
+                return Rotated(self._keep(copy, begin), end - dropped, dropped)
+
+    def _drop(self, log: int, size: int, *, collapsing: bool) -> Rotated:
+        """Throw away the first `size` bytes, or all, where that alone is possible."""
+        with self.still:
+            begin = begin_of(log)
+            if collapsing:
+                take_off(log, size)
+            else:
+                size = os.fstat(log).st_size
+                os.ftruncate(log, 0)
+            _note(log, begin + size)
+        return Rotated(None, 0, size)
+
+    @contextlib.contextmanager
+    def _new_part(self, log: int) -> Iterator[int]:
+        """Make a file like the log, for the same owner; if it has not got another name in the end, it is removed."""
+        facts = os.fstat(log)
+        part = os.open(self._part, os.O_WRONLY | os.O_CREAT | os.O_EXCL | GUARDED, 0o600)
+        try:
+            if os.geteuid() == 0:
+                os.fchown(part, facts.st_uid, facts.st_gid)
+            os.fchmod(part, stat.S_IMODE(facts.st_mode))
+            yield part
+        finally:
+            os.close(part)
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._part)
+
+    def _whole(self, block: int, begin: int) -> str:
+        """Give the copy the name of one that is whole, and return that."""
+        copy = f"{self.path}.0-{block}-{begin}"
+        with _discarded_on_failure(copy):
+            os.rename(self._part, copy)
+            _bring_to_disk(os.path.dirname(copy))
+        return copy
+
+    def _keep(self, copy: str, begin: int) -> str:
+        """Make an archive of a copy, now that the log has lost what was copied; `begin` is the position of the copy."""
+        with contextlib.suppress(FileNotFoundError), self._opened(os.O_RDWR) as log:
+            _note(log, begin + os.stat(copy).st_size)
+        archives.make_room(self.path)
+        archive = f"{self.path}.1"
+        os.rename(copy, archive)
+        return archive
+
+    def _still_has(self, copy: str, block: int) -> bool:
+        """Tell whether the log still has what was copied; `block` is where on the disk that was."""
+        with contextlib.suppress(FileNotFoundError), self._opened(os.O_RDWR) as log:
+            if block:
+                return first_block(log) == block
+            with archives.open_archive(copy) as copied:
+                beginning = copied.read(_CHUNK)
+            return os.pread(log, len(beginning), 0) == beginning
+        return False
+
+    @contextlib.contextmanager
+    def _opened(self, how: int) -> Iterator[int]:
+        descriptor = os.open(self.path, how | GUARDED)
+        try:
+            yield descriptor
+        finally:
+            os.close(descriptor)
+
+
+def parts(log: str) -> list[Part]:
+    """Return the archives and the log, in the order of their positions; while it is held `still`.
+
+    Raises OSError.
+    """
+    with _readable(log) as file:
+        found = [Part(log, begin_of(file.fileno()), os.fstat(file.fileno()).st_size, partial(_readable, log))]
+    for archive in archives.archives(log).values():
+        size = archives.size_of(archive)
+        found.append(Part(archive, found[-1].begin - size, size, partial(archives.open_archive, archive)))
+    return found[::-1]
+
+
+def danger(log: str) -> str:
+    """Say why a log at this path cannot be rotated without the danger of losing lines; empty if it can.
+
+    One that is not there yet would be in the directory that is. Raises OSError if we may not write there.
+    """
+    try:
+        descriptor = os.open(log, os.O_WRONLY | GUARDED)
+    except FileNotFoundError:
+        descriptor = os.open(os.path.dirname(log), os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    try:
+        if collapses(descriptor):
+            return ""
+        kind = filesystem(os.fstat(descriptor).st_dev) or "its filesystem"
+    finally:
+        os.close(descriptor)
+    return f"rotating the log may lose lines, as {kind} cannot take off the beginning of a file (ext4 and xfs can)"
+
+
+def begin_of(descriptor: int) -> int:
+    """Return the position of the first byte of a log that is open."""
+    with contextlib.suppress(OSError):
+        noted = os.getxattr(descriptor, _BEGIN)
+        if noted.isdigit():
+            return int(noted)
+    return 0
+
+
+def _readable(path: str) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb")
+
+
+def end_of(descriptor: int) -> int:
+    """Return the position of the end of a log that is open."""
+    return begin_of(descriptor) + os.fstat(descriptor).st_size
+
+
+def _note(descriptor: int, begin: int) -> None:
+    """Note the position of a log's first byte, where the file system has room for that."""
+    with contextlib.suppress(OSError):
+        os.setxattr(descriptor, _BEGIN, b"%d" % begin)
+
+
+def _copy(source: int, target: int, start: int, size: int) -> int:
+    """Copy `size` bytes from `start` on, in the kernel, and return where they end.
+
+    Raises OSError, also if there are fewer: somebody else has cut the file meanwhile.
+    """
+    end = start + size
+    while start < end:
+        copied = os.sendfile(target, source, start, end - start)
+        if not copied:
+            raise OSError(errno.ESTALE, "somebody else has cut it meanwhile")
+        start += copied
+    return end
+
+
+@contextlib.contextmanager
+def _discarded_on_failure(copy: str) -> Iterator[None]:
+    """Have a copy thrown away if what was copied is to stay in the log."""
+    try:
+        yield
+    except OSError:
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(copy)
+        raise
+
+
+def _bring_to_disk(directory: str) -> None:
+    """Bring the names in a directory to the disk."""
+    descriptor = os.open(directory, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+    try:
+        os.fsync(descriptor)
+    finally:
+        os.close(descriptor)

@@ -1,0 +1,65 @@
+"""A line of a server's log: when it was written, as far as it says so.
+
+What stands before a message is the administrator's to choose (log_line_prefix); by default it begins with the time
+(%m), and Debian does it likewise. csvlog and jsonlog always have it. It is written in the time zone log_timezone, with
+that zone's abbreviation, which alone says little: IST is three zones. (PostgreSQL manual, "Error Reporting and
+Logging"; setup_formatted_log_time in elog.c.)
+"""
+
+from __future__ import annotations
+
+import re
+import zoneinfo
+from datetime import UTC, datetime, timedelta, timezone, tzinfo
+
+_SEARCHED = 512
+"""Bytes at the beginning of a line in which the time is looked for: a message further on may speak of another."""
+
+_TIME = re.compile(rb"(\d{4}-\d\d-\d\d \d\d:\d\d:\d\d(?:\.\d{3})?) ([A-Za-z]{1,5}\b|[+-]\d\d(?::?\d\d)?)")
+"""%m and %t."""
+
+_EPOCH = re.compile(rb"(?<![\d.-])(\d{9,11}\.\d{3})(?![\d.-])")
+"""%n."""
+
+_OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
+
+
+def zone_named(name: str) -> tzinfo | None:
+    """Return a time zone by the name that PostgreSQL has for it; None if this machine does not know it."""
+    try:
+        return zoneinfo.ZoneInfo(name)
+    except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
+        return None
+
+
+def moment(line: bytes, zone: tzinfo | None) -> float | None:
+    """Return when a line was written, as a Unix time, with log_timezone being `zone` (None: that of this machine).
+
+    None if the line does not say; it may be part of a message that has several lines.
+    """
+    beginning = line[:_SEARCHED]
+    found = _TIME.search(beginning)
+    if found is None:
+        epoch = _EPOCH.search(beginning)
+        return None if epoch is None else float(epoch[1])
+    try:
+        local = datetime.fromisoformat(found[1].decode("ascii"))
+    except ValueError:  # such as the 31st of June
+        return None
+    return _in(local, found[2].decode("ascii"), zone).timestamp()
+
+
+def _in(local: datetime, abbreviation: str, zone: tzinfo | None) -> datetime:
+    """Return a time in the zone of the abbreviation behind it."""
+    if abbreviation in {"UTC", "GMT"}:
+        return local.replace(tzinfo=UTC)
+    offset = _OFFSET.fullmatch(abbreviation)
+    if offset is not None:
+        east = timedelta(hours=int(offset[2]), minutes=int(offset[3] or 0))
+        return local.replace(tzinfo=timezone(east if offset[1] == "+" else -east))
+    # In the hour that comes twice when clocks are put back, only the abbreviation tells which one it is.
+    first, second = (
+        local.replace(fold=fold).astimezone() if zone is None else local.replace(tzinfo=zone, fold=fold)
+        for fold in (0, 1)
+    )
+    return second if first.tzname() != abbreviation == second.tzname() else first

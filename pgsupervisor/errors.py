@@ -19,6 +19,8 @@ TypeError for an argument, OSError for a file)::
     ├── ProbeError                     a running server could not be asked
     ├── InventoryError                 a mistake in the inventory
     ├── NoSuchClusterError             a name that the inventory does not have
+    ├── LogUntimedError                a log that does not say when its lines were written
+    ├── LogLostError                   what comes next in a log is not kept any more
     ├── UpgradeError                   a daemon cannot become another version
     └── ControlError                   something about the control socket
         ├── DaemonUnreachableError         nobody answers there
@@ -117,6 +119,22 @@ class NoSuchClusterError(PgSupervisorError):
     def __init__(self, name: str) -> None:
         super().__init__(f"no such cluster: {name}")
         self.name = name
+
+
+class LogUntimedError(PgSupervisorError):
+    """No line of the log `path` says when it was written."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"no line of {path} says when it was written; have log_line_prefix begin with %m")
+        self.path = path
+
+
+class LogLostError(PgSupervisorError):
+    """Who reads the log `path` is so far behind that what comes next has been removed with the oldest archives."""
+
+    def __init__(self, path: str) -> None:
+        super().__init__(f"{path} has been rotated away faster than it was read; keep more of it (`logfile_backups`)")
+        self.path = path
 
 
 class UpgradeError(PgSupervisorError):

@@ -23,7 +23,6 @@ from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.kept import Report
 from pgsupervisor.supervision.life import Life
 from pgsupervisor.supervision.supervisor import Supervisor, Updated
-from pgsupervisor.system.watch import Watcher
 
 LIMIT = 30.0
 """Seconds after which a play is given up."""
@@ -87,10 +86,9 @@ class Door:
         self.host = FakeHost()
         self.events = Events()
         self.supervisor = Supervisor(clusters, self.host, self._changed, self._mistake, self.events)
-        self.watcher = Watcher(asyncio.get_running_loop())
         self.upgrading = asyncio.Event()
         self.refuse = asyncio.Event()
-        self.server = ControlServer(self.supervisor, self, self.watcher, self)
+        self.server = ControlServer(self.supervisor, self, self)
         self.conversations = Conversations(self.server.answer, self._mistake)
 
     def _mistake(self, where: str, error: Exception) -> None:
@@ -192,7 +190,6 @@ def play(scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, admin
                     await door.conversations.close()
             finally:
                 listening.close()
-                door.watcher.close()
                 for each in door.visitors:
                     each.writer.transport.abort()
                 await asyncio.sleep(0.001)

@@ -204,7 +204,7 @@ class Site:
         """Wait until a server has written a text into its log since the daemon began."""
         seen = ""
         with contextlib.suppress(ControlError), self.client() as client:
-            for reply in client.stream("GetLog", name=name, lines=10_000, follow=True):
+            for reply in client.stream("GetLog", names=[name], lines=10_000, follow=True):
                 seen += str(reply["text"])
                 if text in seen:
                     return

@@ -14,6 +14,7 @@ from itertools import count
 from signal import Signals
 from typing import Literal, Self, TypeAlias
 
+from fake_log import FakeLog
 from fakes import ALL_STOPS
 
 from pgsupervisor.inventory import ClusterSpec
@@ -192,6 +193,7 @@ class Resident:
     def __init__(self, home: DataDirectory, spec: ClusterSpec, post: Post) -> None:
         self.home = home
         self.spec = spec
+        self.log = FakeLog()
         self.held: int | None = None
         self.waits_for = 0
         self.locked = False

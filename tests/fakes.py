@@ -11,6 +11,8 @@ from itertools import count
 from signal import Signals
 from typing import Literal, Self, TypeVar
 
+from fake_log import FakeLog
+
 from pgsupervisor.inventory import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec, Inventory
 from pgsupervisor.supervision.configuration import Prospects, Report, Setting
 from pgsupervisor.supervision.keeper import Post
@@ -133,6 +135,7 @@ class FakePostmaster:
         self._pids = count(101)
         self._post = post
         self._history = history if history is not None else []
+        self.log = FakeLog()
 
     async def find(self) -> None:
         """Come up, after `find_time` seconds, if `running_before`."""

@@ -119,7 +119,7 @@ def test_a_stranger_may_look_and_no_more() -> None:
             "Kill": {"names": ["a"]},
             "Update": {},
             "StopDaemon": {},
-            "GetLog": {"name": "a", "lines": 1},
+            "GetLog": {"names": ["a"], "lines": 1},
             "GetConfiguration": {"name": "a", "keys": []},
             "SetConfiguration": {"name": "a", "changes": [{"name": "port", "value": "1"}]},
             "CheckConfiguration": {"name": "a"},

@@ -6,11 +6,12 @@ import json
 import signal
 import time
 from collections.abc import Iterator
+from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
 from fake_daemon import FakeDaemon, Script, part, reply, says
-from pgsupctl import Finished, asked, started
+from pgsupctl import Finished, asked, pgsupctl, started
 
 from pgsupervisor.control.protocol import Parameters, Reply, Request
 
@@ -173,28 +174,44 @@ def test_update_says_what_it_did(path: str) -> None:
     assert finished == Finished(0, "Nothing changes.\n", "")
 
 
-def logs(**texts: list[str]) -> dict[str, Script]:
-    """Return the scripts of a daemon with these logs, given in pieces."""
+def logs(*pieces: tuple[str, str], ends: bool = True) -> dict[str, Script]:
+    """Return the scripts of a daemon that sends these pieces of logs, each with its number as position.
 
-    def get_log(parameters: Parameters) -> Iterator[Reply]:
-        pieces = texts[str(parameters["name"])]
-        yield from (part(text=piece) for piece in pieces) if parameters.get("follow") else [reply(text="".join(pieces))]
-
-    return {"GetStatus": says(reply(clusters=[cluster(name) for name in texts])), "GetLog": get_log}
+    Unless that `ends`, nothing more comes, and in the end it hangs up.
+    """
+    names = dict.fromkeys(name for name, _ in pieces)
+    sent = [
+        part(name=name, source="logfile", text=text, position=str(number)) for number, (name, text) in enumerate(pieces)
+    ]
+    clusters = [cluster(name) for name in names]
+    return {"GetStatus": says(reply(clusters=clusters)), "GetLog": says(*sent, reply(text="") if ends else None)}
 
 
 def test_a_log_is_printed_byte_by_byte(path: str) -> None:
     """To a pipe a log goes as it is, whatever its encoding."""
-    requests, finished = asked(path, logs(shop=["one\n\x1b[1mtw\udcffo\n"]), "logs", "shop", "-n", "2")
-    assert finished == Finished(0, "one\n\x1b[1mtw\udcffo\n", "")
+    scripts = logs(("shop", ""), ("shop", "one\n\x1b[1mtw\udcff"), ("shop", "o"))
+    requests, finished = asked(path, scripts, "logs", "shop", "-n", "2")
+    assert finished == Finished(0, "one\n\x1b[1mtw\udcffo", "")
+    asked_for = {"names": ["shop"], "lines": 2, "follow": False, "positions": []}
     assert requests == [
         Request("io.pgsupervisor.GetStatus", {"names": ["shop"]}),
-        Request("io.pgsupervisor.GetLog", {"name": "shop", "lines": 2}),
+        Request("io.pgsupervisor.GetLog", asked_for, more=True),
     ]
 
 
+def test_a_log_since_a_while(path: str) -> None:
+    """--since is a duration, and the daemon is asked for what comes after that moment."""
+    before = time.time()
+    requests, finished = asked(path, logs(("shop", "one\n")), "logs", "shop", "--since", "10min")
+    since = requests[1].parameters["since"]
+    assert finished == Finished(0, "one\n", "")
+    assert isinstance(since, float)
+    assert before - 600 <= since <= time.time() - 600
+    assert pgsupctl("logs", "shop", "--since", "10min", "-n", "3").status == 2
+
+
 def test_lines_of_several_logs_say_whose_they_are(path: str) -> None:
-    scripts = logs(shop=["one\ntwo\n"], web=["three"])
+    scripts = logs(("shop", "one\ntwo\n"), ("web", "three"))
     assert asked(path, scripts, "logs", "all")[1] == Finished(0, "shop: one\nshop: two\nweb: three\n", "")
     _, finished = asked(path, scripts, "logs", "all", "--json")
     assert [json.loads(line) for line in finished.output.splitlines()] == [
@@ -206,16 +223,33 @@ def test_lines_of_several_logs_say_whose_they_are(path: str) -> None:
 
 def test_logs_are_followed_line_by_line(path: str) -> None:
     """Pieces end anywhere; what is printed at once is every line that is complete, of each log by itself."""
-    with (
-        FakeDaemon(path, logs(shop=["o", "ne\nt", "wo\nth"], web=["x\n"])),
-        started("-s", path, "logs", "-f", "shop", "web") as process,
-    ):
+    scripts = logs(("shop", "o"), ("web", "x\n"), ("shop", "ne\nt"), ("shop", "wo\nth"), ends=False)
+    with FakeDaemon(path, scripts), started("-s", path, "logs", "-f", "shop", "web") as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=30)
-    assert sorted(lines) == [b"shop: one\n", b"shop: two\n", b"web: x\n"]
+    assert lines == [b"web: x\n", b"shop: one\n", b"shop: two\n"]
     assert (process.returncode, rest, errors) == (130, b"", b"")
+
+
+def test_logs_are_followed_past_the_end_of_a_daemon(path: str) -> None:
+    """Who follows a log goes on with the next daemon, where he was, in the middle of a line if need be."""
+    with ExitStack() as ended:
+        first = ended.enter_context(FakeDaemon(path, logs(("shop", "one\nt"), ends=False)))
+        with started("-s", path, "logs", "-f", "shop") as process:
+            assert process.stdout is not None
+            lines = [process.stdout.readline()]
+            ended.close()
+            with FakeDaemon(path, logs(("shop", "wo\n"))) as second:
+                lines += process.stdout.readlines()
+                assert process.wait(timeout=30) == 0
+    assert lines == [b"one\n", b"two\n"]
+    assert [request.parameters["positions"] for request in (first.requests[1], second.requests[-1])] == [
+        [],
+        [{"name": "shop", "position": "0"}],
+    ]
+    assert asked(path, logs(("shop", "one\n"), ends=False), "logs", "shop")[1].status == 4
 
 
 def test_what_the_daemon_is(path: str) -> None:

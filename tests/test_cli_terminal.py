@@ -7,7 +7,7 @@ from pathlib import Path
 
 import pytest
 from fake_daemon import FakeDaemon, Script, error, part, reply, says
-from pgsupctl import Finished, pgsupctl_on_terminal
+from pgsupctl import Finished, asked, pgsupctl_on_terminal
 
 SHOP = {
     "name": "shop",
@@ -120,8 +120,29 @@ def test_watching_more_than_fits(path: str) -> None:
 
 def test_a_log_cannot_command_the_terminal(path: str) -> None:
     """On a terminal, control characters and stray bytes of a log are written out; tabs stay."""
-    scripts = {
-        "GetStatus": says(reply(clusters=[SHOP])),
-        "GetLog": says(reply(text="a\tb \x1b]0;title\x07 \udcff é\n")),
-    }
+    scripts = logs_of(shop="a\tb \x1b]0;title\x07 \udcff é\n")
     assert seen(path, scripts, "logs", "shop") == Finished(0, "a\tb \\x1b]0;title\\x07 \\xff é\n", "")
+
+
+def test_a_log_in_colours(path: str) -> None:
+    """How severe a line is has a colour, and of several clusters each one's name; a pipe gets neither."""
+    lines = '1 LOG:  a\n2 ERROR:  b\n3 DETAIL:  of LOG:  c\n4,WARNING,x\n{"error_severity":"FATAL"}\nPROLOG: d\n'
+    shown = [
+        "1 \033[36mLOG\033[0m:  a",
+        "2 \033[31mERROR\033[0m:  b",
+        "3 \033[2mDETAIL\033[0m:  of LOG:  c",
+        "4,\033[33mWARNING\033[0m,x",
+        '{"error_severity":"\033[31mFATAL\033[0m"}',
+        "PROLOG: d",
+    ]
+    assert seen(path, logs_of(shop=lines), "logs", "shop").output.splitlines() == shown
+    both = seen(path, logs_of(shop="a\n", web="b\n"), "logs", "all").output
+    assert both == "\033[36mshop:\033[0m a\n\033[35mweb:\033[0m b\n"
+    assert asked(path, logs_of(shop=lines), "logs", "shop")[1].output == lines
+
+
+def logs_of(**texts: str) -> dict[str, Script]:
+    """Return the scripts of a daemon with these logs."""
+    pieces = (part(name=name, source="logfile", text=text, position="1") for name, text in texts.items())
+    clusters = [{**SHOP, "name": name} for name in texts]
+    return {"GetStatus": says(reply(clusters=clusters)), "GetLog": says(*pieces, reply(text=""))}

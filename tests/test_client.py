@@ -66,7 +66,7 @@ def test_answers_come_as_soon_as_they_are_there(path: str) -> None:
 def test_a_long_answer_arrives_whole(path: str) -> None:
     text = "é\udcff\n" * 500_000
     with FakeDaemon(path, {"GetLog": says(reply(text=text))}), Client(path) as client:
-        assert client.call("GetLog", name="shop", lines=500_000) == {"text": text}
+        assert client.call("GetLog", names=["shop"], lines=500_000) == {"text": text}
 
 
 def test_an_error_is_raised_with_its_facts(path: str) -> None:

@@ -5,15 +5,14 @@ from __future__ import annotations
 import asyncio
 import os
 import time
-from pathlib import Path
 
 import pytest
 from control import LIMIT, Door, play
-from fakes import spec
 
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
-from pgsupervisor.supervision.kept import Undo
+from pgsupervisor.errors import LogLostError, LogUntimedError
+from pgsupervisor.supervision.kept import LogStart, Undo
 
 SERVICE = "org.varlink.service"
 
@@ -62,6 +61,7 @@ def test_status() -> None:
             "reason": "",
             "report": None,
             "polled": None,
+            "rotation": None,
             "standby": False,
             "installation": "pg",
             "data_directory": "/srv/b",
@@ -115,15 +115,17 @@ def test_daemon() -> None:
         ("Stop", {"names": ["a"], "timeout": -1}, protocol.INVALID_PARAMETER, {"parameter": "timeout"}),
         ("Stop", {"names": ["a"], "timeout": "1s"}, protocol.INVALID_PARAMETER, {"parameter": "timeout"}),
         ("Start", {"names": ["a"], "mode": "fast"}, protocol.INVALID_PARAMETER, {"parameter": "mode"}),
-        ("GetLog", {"name": "a"}, protocol.INVALID_PARAMETER, {"parameter": "lines"}),
-        ("GetLog", {"name": "a", "lines": 1.5}, protocol.INVALID_PARAMETER, {"parameter": "lines"}),
-        ("GetLog", {"name": "a", "lines": 1, "follow": True}, protocol.INVALID_PARAMETER, {"parameter": "more"}),
-        ("GetLog", {"name": "*", "lines": 1}, protocol.NO_SUCH_CLUSTER, {"name": "*"}),
+        ("GetLog", {}, protocol.INVALID_PARAMETER, {"parameter": "names"}),
+        ("GetLog", {"names": ["a"], "lines": 1.5}, protocol.INVALID_PARAMETER, {"parameter": "lines"}),
+        ("GetLog", {"names": ["a"], "since": "now"}, protocol.INVALID_PARAMETER, {"parameter": "since"}),
+        ("GetLog", {"names": ["a"], "follow": True}, protocol.INVALID_PARAMETER, {"parameter": "more"}),
+        ("GetLog", {"names": ["*"]}, protocol.INVALID_PARAMETER, {"parameter": "more"}),
+        ("GetLog", {"names": ["x"]}, protocol.NO_SUCH_CLUSTER, {"name": "x"}),
         (
             "GetLog",
-            {"name": "a", "lines": 1},
-            protocol.LOG_NOT_READABLE,
-            {"path": "/log/shop.log", "why": "No such file or directory"},
+            {"names": ["a"], "positions": [{"name": "a", "position": "x"}]},
+            protocol.INVALID_PARAMETER,
+            {"parameter": "positions"},
         ),
         ("Stop", {"names": ["a"], "force": True}, protocol.INVALID_PARAMETER, {"parameter": "force"}),
         ("GetConfiguration", {"name": "a"}, protocol.INVALID_PARAMETER, {"parameter": "keys"}),
@@ -216,42 +218,98 @@ def test_a_mistake_of_ours_that_nobody_waits_for() -> None:
     assert troubles == [("io.pgsupervisor.SetConfiguration", "a mistake of ours")]
 
 
-def test_a_log_that_is_followed(tmp_path: Path) -> None:
-    """GetLog gives the last lines; followed, what is written later comes too, bytes that are no UTF-8 included."""
-    path = tmp_path / "a.log"
-    path.write_bytes(b"one\ntwo\nth\xff\n")
+def test_the_end_of_a_log() -> None:
+    """GetLog gives the last lines, bytes that are no UTF-8 included."""
 
     async def scene(door: Door) -> None:
+        log = door.postmaster("a").log
+        for line in (b"one\n", b"two\n", b"th\xff\n"):
+            log.write(line)
         one = await door.visit()
-        reply = await one.call("GetLog", {"name": "a", "lines": 2})
-        assert reply["parameters"] == {"text": "two\nth\udcff\n"}
-        one.ask("GetLog", {"name": "a", "lines": 1, "follow": True}, more=True)
-        assert await one.hear() == {"parameters": {"text": "th\udcff\n"}, "continues": True}
-        with path.open("a") as file:
-            file.write("four\n")
-        assert await one.hear() == {"parameters": {"text": "four\n"}, "continues": True}
+        assert await one.call("GetLog", {"names": ["a"], "lines": 2}) == {"parameters": {"text": "two\nth\udcff\n"}}
+        assert await one.call("GetLog", {"names": ["a"], "since": 7.5}) == {
+            "parameters": {"text": "one\ntwo\nth\udcff\n"}
+        }
+        assert log.opened == [LogStart(2), LogStart(10, since=7.5)]
 
-    play(scene, spec("a", logfile=str(path)))
+    play(scene)
 
 
+def test_a_long_log_in_one_answer() -> None:
+    """Of a log that is asked for in one answer, no more than the last MiB comes."""
+
+    async def scene(door: Door) -> None:
+        door.postmaster("a").log.write(b"x" * 2**20)
+        door.postmaster("a").log.write(b"last")
+        reply = await (await door.visit()).call("GetLog", {"names": ["a"]})
+        assert reply == {"parameters": {"text": "x" * (2**20 - 4) + "last"}}
+
+    play(scene)
+
+
+def test_logs_that_are_followed() -> None:
+    """Followed, what is written later comes too, of several logs; each piece says where to go on, and one can."""
+
+    async def scene(door: Door) -> None:
+        for name in ("a", "b"):
+            door.postmaster(name).log.write(b"old\n")
+        one = await door.visit()
+        one.ask("GetLog", {"names": ["a", "b"], "lines": 1, "follow": True}, more=True)
+        heard = [await one.hear() for _ in range(4)]
+        assert sorted(map(str, heard)) == sorted(
+            str(piece(name, text, position)) for name in ("a", "b") for text, position in (("", "0"), ("old\n", "1"))
+        )
+        door.postmaster("b").log.write(b"new\n")
+        assert await one.hear() == piece("b", "new\n", "2")
+        other = await door.visit()
+        positions = [{"name": "b", "position": "1"}]
+        other.ask("GetLog", {"names": ["b"], "positions": positions}, more=True)
+        assert [await other.hear() for _ in range(3)] == [
+            piece("b", "", "1"),
+            piece("b", "new\n", "2"),
+            {"parameters": {"text": ""}},
+        ]
+
+    play(scene)
+
+
+def piece(name: str, text: str, position: str) -> dict[str, object]:
+    """Return a piece of a log, as it is sent."""
+    parameters = {"name": name, "source": "logfile", "text": text, "position": position}
+    return {"parameters": parameters, "continues": True}
+
+
+@pytest.mark.parametrize("more", [False, True])
 @pytest.mark.parametrize(
-    ("word", "why"),
+    ("refusal", "error", "facts"),
     [
-        ("journal", "it is in the journal: journalctl -t pgsupervisor/a"),
-        ("inherit", "it goes to the daemon's standard error"),
-        ("none", "it is thrown away; choose another `logfile` to have it"),
+        (FileNotFoundError(2, "No such file", "/log/x"), "LogNotReadable", {"path": "/log/x", "why": "No such file"}),
+        (PermissionError(13, "Not yours"), "LogNotReadable", {"path": "/log/shop.log", "why": "Not yours"}),
+        (LogLostError("/log/shop.log"), "LogLost", {"path": "/log/shop.log"}),
+        (LogUntimedError("/log/shop.log"), "LogUntimed", {"path": "/log/shop.log"}),
     ],
 )
-def test_a_log_that_is_no_file(word: str, why: str) -> None:
-    """A log that is not in a file of the cluster's own is not read here; it is said where it is."""
+def test_a_log_that_is_not_to_be_had(refusal: Exception, error: str, facts: dict[str, str], *, more: bool) -> None:
+    """Why a log cannot be read, or not from there, is said in the words of the interface."""
 
     async def scene(door: Door) -> None:
-        one = await door.visit()
-        refused = {"error": "io.pgsupervisor.LogNotReadable", "parameters": {"path": word, "why": why}}
-        assert await one.call("GetLog", {"name": "a", "lines": 1}) == refused
-        one.ask("GetLog", {"name": "a", "lines": 1, "follow": True}, more=True)
-        assert await one.hear() == refused
-        (told,) = (await one.call("GetStatus", {"names": []}))["parameters"]["clusters"]
-        assert told["logfile"] == word
+        door.postmaster("a").log.refusal = refusal
+        reply = await (await door.visit()).call("GetLog", {"names": ["a"]}, more=more)
+        assert reply == {"error": f"io.pgsupervisor.{error}", "parameters": facts}
 
-    play(scene, spec("a", logfile=word))
+    play(scene)
+
+
+def test_a_log_that_is_lost_while_it_is_followed() -> None:
+    """Who reads too slowly for what is kept is told so, and his call ends, whatever else he follows."""
+
+    async def scene(door: Door) -> None:
+        door.postmaster("a").log.lost = LogLostError("/log/a.log")
+        one = await door.visit()
+        one.ask("GetLog", {"names": ["a", "b"], "follow": True}, more=True)
+        while (reply := await one.hear()).get("continues"):
+            pass
+        assert reply == {"error": protocol.LOG_LOST, "parameters": {"path": "/log/a.log"}}
+        assert "parameters" in await one.call("GetDaemon")
+
+    play(scene)

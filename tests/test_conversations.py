@@ -5,18 +5,17 @@ from __future__ import annotations
 import asyncio
 import gc
 import socket
-from pathlib import Path
 from typing import cast
 
 import pytest
 from control import UPGRADED, Door, Stranger, play
-from fakes import spec
 
 from pgsupervisor.control import protocol
 from pgsupervisor.control.access import Peer
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.conversations import Conversations
 from pgsupervisor.control.protocol import Reply, Request
+from pgsupervisor.supervision.kept import LogStart
 
 
 async def served(door: Door) -> Stranger:
@@ -113,19 +112,34 @@ def test_an_order_that_was_not_begun() -> None:
     play(scene)
 
 
-def test_who_follows_a_log_hears_why_that_ends(tmp_path: Path) -> None:
-    """A log is not begun anew: its lines would be told twice."""
-    (tmp_path / "log").write_text("one\n")
+def test_who_follows_logs_goes_on_to_follow() -> None:
+    """A log is gone on with where it was: no line is told twice, and none is left out."""
 
     async def scene(door: Door) -> None:
+        log = door.postmaster("a").log
+        log.write(b"one\n")
         one = await served(door)
-        told = await one.call("GetLog", {"name": "a", "lines": 1, "follow": True}, more=True)
-        assert told["parameters"] == {"text": "one\n"}
+        one.ask("GetLog", {"names": ["a", "b"], "lines": 1, "follow": True}, more=True)
+        seen = ""
+        while seen != "one\n":
+            seen += text(await one.hear())
         await door.change_hands()
-        assert await one.hear() == {"error": protocol.UPGRADING, "parameters": {}}
-        assert "parameters" in await one.call("GetDaemon")
+        log.write(b"two\n")
+        while seen != "one\ntwo\n":
+            seen += text(await one.hear())
+        places = [{"name": "a", "position": "1"}, {"name": "b", "position": "0"}]
+        assert [log.opened[-1], door.postmaster("b").log.opened[-1]] == [
+            LogStart(1, position=place["position"]) for place in places
+        ]
 
-    play(scene, spec("a", logfile=str(tmp_path / "log")))
+    play(scene)
+
+
+def text(reply: dict[str, object]) -> str:
+    """Return the text of a piece of a log."""
+    parameters = reply["parameters"]
+    assert isinstance(parameters, dict)
+    return str(parameters["text"])
 
 
 def test_who_asked_for_the_upgrade_hears_of_it() -> None:
@@ -204,24 +218,24 @@ def test_an_upgrade_after_one_that_was_refused_early() -> None:
     play(scene)
 
 
-def test_who_does_not_read_is_dropped(tmp_path: Path) -> None:
+def test_who_does_not_read_is_dropped() -> None:
     """A client that has not read what he was told keeps nobody waiting for long: he does not go along."""
-    (tmp_path / "log").write_text("x" * 2**20)
 
     async def scene(door: Door) -> None:
+        door.postmaster("a").log.write(b"x" * 2**20)
         other = await served(door)
         told = asyncio.Event()
         loop = asyncio.get_running_loop()
         with socket.socket(socket.AF_UNIX) as one:
             one.connect(door.path)
-            one.sendall(protocol.encode_request(Request("io.pgsupervisor.GetLog", {"name": "a", "lines": 1})))
+            one.sendall(protocol.encode_request(Request("io.pgsupervisor.GetLog", {"names": ["a"], "lines": 1})))
             loop.add_reader(one, told.set)
             await told.wait()
             loop.remove_reader(one)
             assert len(await door.change_hands()) == 1
         assert "parameters" in await other.call("GetDaemon")
 
-    play(scene, spec("a", logfile=str(tmp_path / "log")))
+    play(scene)
 
 
 def test_who_watches_and_does_not_read_is_dropped() -> None:

@@ -110,10 +110,13 @@ class Problems(TypedDict):
     unchecked: NotRequired[str | None]
 
 
-class Text(TypedDict):
-    """One answer of GetLog."""
+class LogPiece(TypedDict):
+    """One answer of GetLog; the last one has no name."""
 
+    name: str
+    source: str
     text: str
+    position: str
 
 
 class Upgraded(TypedDict):

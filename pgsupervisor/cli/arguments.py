@@ -129,7 +129,11 @@ def _update(parser: ArgumentParser) -> None:
 
 def _logs(parser: ArgumentParser) -> None:
     _add_names(parser, "+")
-    parser.add_argument("-n", "--lines", type=_count, default=10, metavar="LINES", help="how many lines (default: 10)")
+    begin = parser.add_mutually_exclusive_group()
+    begin.add_argument("-n", "--lines", type=_count, default=10, metavar="LINES", help="how many lines (default: 10)")
+    begin.add_argument(
+        "--since", type=_duration, metavar="DURATION", help='what was written in that time, such as "10min"'
+    )
     parser.add_argument("-f", "--follow", action="store_true", help="go on, and show what is written")
 
 
@@ -276,7 +280,7 @@ COMMANDS = {
     "logs": Command(
         "logs",
         "show the end of clusters' logs",
-        ("pgsupctl logs shop", "pgsupctl logs shop web -n 50 -f"),
+        ("pgsupctl logs shop", "pgsupctl logs shop web -n 50 -f", "pgsupctl logs shop --since 10min"),
         _logs,
     ),
     "events": Command(

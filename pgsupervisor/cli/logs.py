@@ -2,98 +2,137 @@
 
 A log is bytes, in whatever encodings its databases have. To a pipe they go as they are; on a terminal, what is no
 printable text is escaped, since anybody who can send a query can write into a log.
+
+Whoever follows logs does not mind that the daemon is started anew: each piece comes with the position after it, and at
+these positions we go on when the daemon is back.
 """
 
 from __future__ import annotations
 
 import json
+import re
 import sys
+import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
-from queue import Queue
-from threading import Thread
-from typing import TYPE_CHECKING, cast
+from itertools import cycle
+from typing import TYPE_CHECKING, TypeAlias, cast
 
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.control.client import Client
-from pgsupervisor.errors import ControlError
+from pgsupervisor.errors import DaemonUnreachableError
 
 if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Clusters, Text
+    from pgsupervisor.cli.answers import Clusters, LogPiece
 
-Piece = tuple[str, str | ControlError | None]
-"""A cluster's name, and what came of its log: text, an error, or None for the end."""
+Write: TypeAlias = Callable[[str, str], None]
+"""Writes whole lines of the named cluster's log."""
+
+_PATIENCE = 10.0
+"""Seconds that a daemon which we have followed may be gone."""
+
+_AGAIN = 0.2
+"""Seconds between two looks whether it is back: nobody tells of that."""
+
+_PREFIXES = (36, 35, 34, 33, 32)
+"""The colours of clusters' names (ECMA-48, "Select Graphic Rendition")."""
+
+_SEVERITIES = {
+    **dict.fromkeys(("ERROR", "FATAL", "PANIC"), 31),
+    "WARNING": 33,
+    **dict.fromkeys(("NOTICE", "INFO", "LOG"), 36),
+    **dict.fromkeys(("DETAIL", "HINT", "CONTEXT", "STATEMENT", "QUERY", "LOCATION"), 2),
+}
+"""What a line begins with in the eyes of its reader, and in which colour; 2 is faint."""
+
+_SEVERITY = re.compile(rf'\b(?:{"|".join(_SEVERITIES)})(?=: |,|")')
+"""How a line of a log, of a csvlog or of a jsonlog says how severe it is (elog.c, csvlog.c, jsonlog.c)."""
 
 
 def run(arguments: Namespace, screen: Screen) -> int:
-    """Print the logs line by line."""
+    """Print the logs."""
     with Client(arguments.socket) as client:
         answer = cast("Clusters", client.call("GetStatus", names=arguments.names))
-    names = [cluster["name"] for cluster in answer["clusters"]]
-    write = _writer(arguments, screen, prefixed=len(names) > 1)
-    pieces = _follow(arguments, names) if arguments.follow else _read(arguments, names)
-    for name, line in _lines(pieces):
-        write(name, line)
+    write = _writer(arguments, screen, [cluster["name"] for cluster in answer["clusters"]])
+    since = None if arguments.since is None else time.time() - arguments.since
+    for name, lines in _whole_lines(_pieces(arguments, since)):
+        write(name, lines)
+        if arguments.follow:
+            sys.stdout.flush()
     return 0
 
 
-def _read(arguments: Namespace, names: Sequence[str]) -> Iterator[Piece]:
-    """Yield the end of each log, one after the other."""
-    with Client(arguments.socket) as client:
-        for name in names:
-            yield name, cast("Text", client.call("GetLog", name=name, lines=arguments.lines))["text"]
-            yield name, None
+def _pieces(arguments: Namespace, since: float | None) -> Iterator[LogPiece]:
+    """Yield what comes from all logs, as it comes."""
+    positions: dict[str, str] = {}
+    gone: float | None = None
+    while True:
+        try:
+            with Client(arguments.socket) as client:
+                for answer in client.stream(
+                    "GetLog",
+                    names=arguments.names,
+                    lines=arguments.lines,
+                    since=since,
+                    follow=arguments.follow,
+                    positions=[{"name": name, "position": position} for name, position in positions.items()],
+                ):
+                    piece = cast("LogPiece", answer)
+                    gone = None
+                    if piece.get("name"):
+                        positions[piece["name"]] = piece["position"]
+                        yield piece
+                return
+        except DaemonUnreachableError:
+            gone = gone or time.monotonic()
+            if not (arguments.follow and positions) or time.monotonic() - gone > _PATIENCE:
+                raise
+        time.sleep(_AGAIN)
 
 
-def _follow(arguments: Namespace, names: Sequence[str]) -> Iterator[Piece]:
-    """Yield what comes from all logs, as it comes. Answers on one connection are in order, so each log has its own."""
-    pieces: Queue[Piece] = Queue(maxsize=100)
-    for name in names:
-        Thread(target=_follow_one, args=(arguments, name, pieces.put), daemon=True).start()
-    ended = 0
-    while ended < len(names):
-        name, text = pieces.get()
-        ended += text is None
-        yield name, text
+def _whole_lines(pieces: Iterator[LogPiece]) -> Iterator[tuple[str, str]]:
+    """Yield whole lines from pieces that may end anywhere; only a last line may have no end."""
+    begun: dict[tuple[str, str], str] = {}
+    for piece in pieces:
+        source = (piece["name"], piece["source"])
+        lines, end, rest = (begun.pop(source, "") + piece["text"]).rpartition("\n")
+        if end:
+            yield piece["name"], lines + end
+        if rest:
+            begun[source] = rest
+    for (name, _), rest in begun.items():
+        yield name, rest
 
 
-def _follow_one(arguments: Namespace, name: str, put: Callable[[Piece], None]) -> None:
-    """Pass on what comes from one log, and in the end why there is no more."""
-    try:
-        with Client(arguments.socket) as client:
-            for answer in client.stream("GetLog", name=name, lines=arguments.lines, follow=True):
-                put((name, cast("Text", answer)["text"]))
-    except ControlError as error:
-        put((name, error))
-    put((name, None))
+def _writer(arguments: Namespace, screen: Screen, names: Sequence[str]) -> Write:
+    """Return what writes lines of the logs of these clusters."""
+    if arguments.json:
+        return _write_json
+    colours = dict(zip(names, cycle(_PREFIXES), strict=False))
+    prefixes = {name: screen.tint(f"{escape(name)}:", colours[name]) + " " if len(names) > 1 else "" for name in names}
 
-
-def _lines(pieces: Iterator[Piece]) -> Iterator[tuple[str, str]]:
-    """Yield whole lines, without their ends, from pieces that may end anywhere; an error is raised."""
-    begun: dict[str, str] = {}
-    for name, text in pieces:
-        if isinstance(text, ControlError):
-            raise text
-        *lines, rest = (begun.pop(name, "") + (text or "")).split("\n")
-        for line in lines:
-            yield name, line
-        if rest and text is None:
-            yield name, rest
-        elif rest:
-            begun[name] = rest
-
-
-def _writer(arguments: Namespace, screen: Screen, *, prefixed: bool) -> Callable[[str, str], None]:
-    """Return what writes a line of the named cluster's log."""
-
-    def write(name: str, line: str) -> None:
-        if arguments.json:
-            print(json.dumps({"name": name, "line": line}))
-        else:
-            shown = "\t".join(map(escape, line.split("\t"))) if screen.terminal else line
-            text = f"{name}: {shown}\n" if prefixed else f"{shown}\n"
-            sys.stdout.buffer.write(text.encode("utf-8", "surrogateescape"))
-        if arguments.follow:
-            sys.stdout.flush()
+    def write(name: str, lines: str) -> None:
+        prefix = prefixes.get(name, f"{escape(name)}: ")
+        if screen.terminal:
+            for line in lines.removesuffix("\n").split("\n"):
+                print(prefix + _shown(line, screen))
+            return
+        if prefix:
+            lines = prefix + lines.removesuffix("\n").replace("\n", f"\n{prefix}") + "\n"
+        sys.stdout.buffer.write(lines.encode("utf-8", "surrogateescape"))
 
     return write
+
+
+def _write_json(name: str, lines: str) -> None:
+    for line in lines.removesuffix("\n").split("\n"):
+        print(json.dumps({"name": name, "line": line}))
+
+
+def _shown(line: str, screen: Screen) -> str:
+    """Return a line as a terminal shows it."""
+    text = "\t".join(map(escape, line.split("\t")))
+    found = _SEVERITY.search(text)
+    if found is None:
+        return text
+    return text[: found.start()] + screen.tint(found[0], _SEVERITIES[found[0]]) + text[found.end() :]

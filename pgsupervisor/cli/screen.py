@@ -34,8 +34,12 @@ class Screen(NamedTuple):
 
     def paint(self, text: str, level: str | None = None) -> str:
         """Return a state's name, or a text of that level, in its colour where there are colours."""
-        number = _COLOURS.get(level or text) if self.colour else None
-        return text if number is None else f"\033[{number}m{text}\033[0m"
+        number = _COLOURS.get(level or text)
+        return text if number is None else self.tint(text, number)
+
+    def tint(self, text: str, number: int) -> str:
+        """Return text in a colour, given by its number, where there are colours."""
+        return f"\033[{number}m{text}\033[0m" if self.colour else text
 
     def cut(self, line: str) -> str:
         """Return a line that fits into the width; what was cut off leaves an ellipsis."""

@@ -25,7 +25,7 @@ MAX_CONNECTIONS: Final = 64
 
 _UPGRADE: Final = f"{protocol.INTERFACE}.UpgradeDaemon"
 
-_ONCE: Final = (ORDERS - {_UPGRADE}) | {f"{protocol.INTERFACE}.GetLog"}
+_ONCE: Final = ORDERS - {_UPGRADE}
 """The methods that are not to be called twice for once. All others another program may go on with (`Call.again`)."""
 
 _PATIENCE: Final = 1.0

@@ -65,12 +65,20 @@ class Dry(_Strict, frozen=True):
     dry_run: bool | None = None
 
 
-class Log(_Strict, frozen=True):
-    """GetLog."""
+class LogPosition(_Strict, frozen=True):
+    """A cluster, and the position at which somebody has left off to read its log."""
 
     name: str
-    lines: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)]
-    follow: bool | None = None
+    position: str
+
+
+class Logs(Names, frozen=True):
+    """GetLog."""
+
+    lines: Annotated[int, msgspec.Meta(ge=0, le=1_000_000)] = 10
+    since: float | None = None
+    follow: bool = False
+    positions: list[LogPosition] | None = None
 
 
 class Name(_Strict, frozen=True):

@@ -84,6 +84,7 @@ class ClusterRecord(TypedDict):
     reason: str
     report: ReportRecord | None
     polled: str | None
+    rotation: str | None
     standby: bool
     installation: str
     data_directory: str
@@ -118,9 +119,10 @@ def cluster(kept: Kept, now: float) -> ClusterRecord:
         "restarts": life.restarts,
         "crashes": life.crashes,
         "crashed": crashed if life.crashes else None,
-        "reason": _reason(life, polled, crashed, now),
+        "reason": _reason(life, crashed, now, also=(polled, kept.postmaster.log.trouble)),
         "report": report(life.report) if life.report is not None else None,
         "polled": polled or None,
+        "rotation": kept.postmaster.log.trouble or None,
         "standby": life.standby,
         "installation": kept.spec.installation.name,
         "data_directory": kept.spec.data_directory,
@@ -206,13 +208,13 @@ def _setting_change(each: configuration.Change) -> SettingChangeRecord:
     return {"name": each.name, "was": each.was, "now": each.now}
 
 
-def _reason(life: Life, polled: str, crashed: float, now: float) -> str:
-    """Say all that is to be said of a cluster: of its server, of its configuration, and of how that is watched."""
+def _reason(life: Life, crashed: float, now: float, *, also: Iterable[str]) -> str:
+    """Say all that is to be said of a cluster: of its server, of its configuration, and what there is `also`."""
     busy = life.state is State.STARTING and (life.recovery is not None or life.reason)
     # How long that has taken is true at one moment only.
     reason = still_starting(life, now) if busy else life.reason
     standing = life.report.standing if life.report is not None else ""
-    return "; ".join(filter(None, (reason, standing, _crashes(life.crashes, crashed), polled)))
+    return "; ".join(filter(None, (reason, standing, _crashes(life.crashes, crashed), *also)))
 
 
 def _crashes(count: int, last: float) -> str:

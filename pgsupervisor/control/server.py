@@ -16,7 +16,7 @@ from pgsupervisor import __version__
 from pgsupervisor.control import configuration, parameters, protocol, records
 from pgsupervisor.control.access import LOOKING, ORDERS, groups_of, may, user_of
 from pgsupervisor.control.connection import Call
-from pgsupervisor.control.logs import follow_log, read_log
+from pgsupervisor.control.logs import send_logs, tail
 from pgsupervisor.control.monitoring import monitor
 from pgsupervisor.control.protocol import Parameters, Reply
 from pgsupervisor.control.refusal import RefusalError
@@ -24,7 +24,6 @@ from pgsupervisor.errors import InventoryError, NoSuchClusterError, UpgradeError
 from pgsupervisor.supervision.kept import Kept, Report
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
 from pgsupervisor.supervision.supervisor import ALL, Supervisor, Updated
-from pgsupervisor.system.watch import Watcher
 
 Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
 
@@ -77,10 +76,9 @@ class Told(Protocol):
 class ControlServer:
     """Answers calls, and tells of orders."""
 
-    def __init__(self, supervisor: Supervisor, daemon: Daemon, watcher: Watcher, told: Told) -> None:
+    def __init__(self, supervisor: Supervisor, daemon: Daemon, told: Told) -> None:
         self._supervisor = supervisor
         self._daemon = daemon
-        self._watcher = watcher
         self._told = told
         self._refused: dict[tuple[int, str], float] = {}
         self._methods: dict[str, Method] = {
@@ -207,18 +205,13 @@ class ControlServer:
         return records.updated(await self._daemon.update(_report_to(call), dry_run=dry_run))
 
     async def _get_log(self, call: Call) -> Parameters:
-        asked = parameters.read(call.request.parameters, parameters.Log)
-        spec = self._one(asked.name).spec
-        path = spec.log_path
-        if path is None:
-            raise RefusalError(protocol.LOG_NOT_READABLE, path=spec.logfile, why=f"it {spec.log_elsewhere}")
-        try:
-            if asked.follow:
-                _need_more(call)
-                await follow_log(call, self._watcher, path, asked.lines)
-            return {"text": read_log(path, asked.lines)}
-        except OSError as error:
-            raise RefusalError(protocol.LOG_NOT_READABLE, path=path, why=error.strerror or str(error)) from error
+        asked = parameters.read(call.request.parameters, parameters.Logs)
+        kept = self._supervisor.select(asked.names)
+        if call.request.more:
+            return await send_logs(call, kept, asked)
+        if asked.follow or len(kept) != 1:
+            _need_more(call)
+        return await tail(kept[0], asked)
 
     async def _get_configuration(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Keys)

@@ -28,8 +28,10 @@ from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.handover import Cluster as Carried
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.locked import Locked
+from pgsupervisor.daemon.log import HostedLog
 from pgsupervisor.daemon.orphans import Orphans
 from pgsupervisor.daemon.resumption import carried, resumed
+from pgsupervisor.daemon.rotating import Told
 from pgsupervisor.daemon.running import Running, inspect, kill, left_by, not_started, post_mortem, unexplained
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
@@ -63,11 +65,20 @@ _SHORT_OF_DESCRIPTORS = 1.0
 class HostedPostmaster:
     """The postmaster of one cluster; made and used in the event loop.
 
-    `asking` has the threads in which servers are asked.
+    `asking` has the threads in which servers are asked, and `rotating` those in which logs are rotated, of which
+    `rotated` is told.
     """
 
     def __init__(
-        self, spec: ClusterSpec, post: Post, watcher: Watcher, installations: Installations, asking: Executor
+        self,
+        spec: ClusterSpec,
+        post: Post,
+        watcher: Watcher,
+        installations: Installations,
+        *,
+        asking: Executor,
+        rotating: Executor,
+        rotated: Told,
     ) -> None:
         self._spec = spec
         self._post = post
@@ -76,6 +87,7 @@ class HostedPostmaster:
         self.configuration = Configuration(spec, installations, asking)
         self._orphans = Orphans(post)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
+        self.log = HostedLog(spec, watcher, rotating, rotated, self._log_timezone)
         self._resumed: Carried | None = None
         self._running: Running | None = None
         self._spawning: asyncio.Task[None] | None = None
@@ -109,6 +121,7 @@ class HostedPostmaster:
         self._spec = self.configuration.spec = spec
         self._files.renew(spec)
         self._follow()
+        self._attend_log()
 
     @property
     def at_work(self) -> bool:
@@ -149,6 +162,7 @@ class HostedPostmaster:
     async def find(self) -> None:
         """Adopt the server if it runs already. What keeps us from looking will be told by the first start."""
         self._follow()
+        self._attend_log()
         if self._running is None:
             await self._look_for_one()
         else:
@@ -256,6 +270,7 @@ class HostedPostmaster:
     def release(self) -> None:
         """Let go of the postmaster, which runs on."""
         self._released = True
+        self.log.close()
         self._files.close()
         self._orphans.let_go()
         self._locked.forget()
@@ -291,6 +306,7 @@ class HostedPostmaster:
     def _attend(self, running: Running) -> None:
         """Be told of its end, and read what it says of itself."""
         asyncio.get_running_loop().add_reader(running.process, self._ended, running)
+        self._attend_log()
         path = controldata.control_file(running.spec.data_directory)
         followed = Followed(self._watcher, path, partial(self._look, running))
         self._while_starting.callback(followed.close)
@@ -307,6 +323,16 @@ class HostedPostmaster:
             self._lock_file.close()
         spec = self._spec if self._running is None else self._running.spec
         self._lock_file = Followed(self._watcher, os.path.join(spec.data_directory, pidfile.NAME), self._rewritten)
+
+    def _attend_log(self) -> None:
+        """Look after the log that counts: a server that runs goes on to write to the one that it was given."""
+        logfile = self._spec.logfile if self._running is None else self._running.spec.logfile
+        self.log.attend(replace(self._spec, logfile=logfile))
+
+    def _log_timezone(self) -> str | None:
+        """Return the time zone that the lines of the log have their time in, as far as the files say."""
+        name = "log_timezone"
+        return self._spec.settings.get(name) or self._files.told.settings.get(name)
 
     def _rewritten(self) -> None:
         """Look who has rewritten postmaster.pid: our server, or somebody else's, started by hand."""

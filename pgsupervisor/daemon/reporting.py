@@ -21,6 +21,7 @@ from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.life import Event, Life, Reinitialized, Reloaded, State
 from pgsupervisor.supervision.plan import Change
 from pgsupervisor.system.journal import ENTRIES, Journal, entry
+from pgsupervisor.system.rotation import Rotated
 
 Form: TypeAlias = tuple[Sequence[Processor], object]
 """How events are told: the last processors that they pass (structlog), and where what these make of them goes."""
@@ -175,6 +176,14 @@ class Reporter:
             on=type(event).__name__,
             **{key: fact for key, fact in (("pid", after.pid), ("reason", after.reason)) if fact},
         )
+
+    def rotated(self, name: str, what: Rotated | OSError) -> None:
+        """Log that a cluster's log was rotated, or why it was not."""
+        if isinstance(what, OSError):
+            self._log.warning("log not rotated", cluster=name, reason=what.strerror)
+            return
+        facts = {"archive": what.archive, "bytes": what.size, "dropped": what.dropped}
+        self._log.info("log rotated", cluster=name, **{key: fact for key, fact in facts.items() if fact})
 
     def polled(self, directory: str, why: str) -> None:
         """Log that a directory is looked at again and again, since the kernel does not tell of changes in it."""

@@ -26,9 +26,10 @@ from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
 from pgsupervisor.postgres.space import full_disks
 from pgsupervisor.supervision.life import Exited, SpawnFailed
-from pgsupervisor.system.logfile import written_since
+from pgsupervisor.system.logreader import written_since
 from pgsupervisor.system.offspring import Inherited, reap_orphans
 from pgsupervisor.system.process import Process, children
+from pgsupervisor.system.rotation import RotatedLog
 from pgsupervisor.system.sharedmemory import Segment
 
 _FAREWELL = 0.2
@@ -42,6 +43,7 @@ _JITTER = 0.2
 class Running:
     """A postmaster that runs, held by its pidfd; `child` if we started it, and may ask for its exit status.
 
+    `log_offset` is the position in its log at which it began to write, as far as we know.
     `in_force` is what it goes by of the settings in its files, as far as we know.
     """
 
@@ -161,7 +163,7 @@ def _told(status: int | None, running: Running, *, clean: bool) -> str:
     """Say how a server ended, with its last words, or where they are to be found."""
     spec = running.spec
     if spec.log_path is not None:
-        words = last_words(written_since(spec.log_path, running.log_offset))
+        words = last_words(written_since(RotatedLog(spec.log_path), running.log_offset))
         return ": ".join(part for part in (_ending(status), words) if part)
     return _ending(status) if clean else f"{_ending(status)}; its log {spec.log_elsewhere}"
 

@@ -15,6 +15,7 @@ import os
 import signal
 import time
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import NoReturn
 from weakref import WeakValueDictionary
 
@@ -51,6 +52,9 @@ _WORKING_AT_ONCE = 8
 _ASKED_AT_ONCE = 32
 """How many servers are asked at a time: one that answers is done in milliseconds, one that hangs takes ten seconds."""
 
+_ROTATED_AT_ONCE = 2
+"""How many logs are rotated or compressed at a time: the disk is the limit, and no start waits for it."""
+
 
 class Service:
     """A daemon at work on one inventory; it goes on from what was handed over `before`, if anything was.
@@ -82,8 +86,9 @@ class Service:
         self._installations = Installations()
         asyncio.get_running_loop().set_default_executor(started_pool(_WORKING_AT_ONCE, "work"))
         self._asking = started_pool(_ASKED_AT_ONCE, "ask")
+        self._rotating = started_pool(_ROTATED_AT_ONCE, "rotate")
         self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake, events)
-        control = ControlServer(self._supervisor, self, self._watcher, self._reporter)
+        control = ControlServer(self._supervisor, self, self._reporter)
         self._conversations = Conversations(control.answer, self._reporter.mistake)
         self._entrance = Entrance(
             endpoint.socket, self._conversations.serve, lambda error: self._reporter.mistake("connection", error)
@@ -122,7 +127,8 @@ class Service:
         await self._conversations.close()
         self._entrance.shut()
         self._watcher.close()
-        self._asking.shutdown(wait=False, cancel_futures=True)
+        for pool in (self._asking, self._rotating):
+            pool.shutdown(wait=False, cancel_futures=True)
         abandon()
         self._log.info("daemon stopped")
 
@@ -184,7 +190,15 @@ class Service:
         )
 
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
-        hosted = HostedPostmaster(spec, post, self._watcher, self._installations, self._asking)
+        hosted = HostedPostmaster(
+            spec,
+            post,
+            self._watcher,
+            self._installations,
+            asking=self._asking,
+            rotating=self._rotating,
+            rotated=partial(self._reporter.rotated, spec.name),
+        )
         if spec.name in self._known:
             hosted.resume(self._known.pop(spec.name))
         self._hosted[spec.name] = hosted

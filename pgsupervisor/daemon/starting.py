@@ -24,6 +24,7 @@ from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment
 from pgsupervisor.system import journal, oom
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User
+from pgsupervisor.system.rotation import end_of
 from pgsupervisor.system.standard import STANDARD_ERROR
 
 
@@ -36,7 +37,7 @@ def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
     if pidfile.of_pg_upgrade(process):
         process.close()
         raise CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
-    return Running(spec, installation, cluster, process, None, 0 if spec.log_path is None else _size(spec.log_path))
+    return Running(spec, installation, cluster, process, None, 0 if spec.log_path is None else _end(spec.log_path))
 
 
 def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
@@ -93,7 +94,7 @@ def start(installation: Installation, spec: ClusterSpec) -> Running:
     """Start the server, and hold it."""
     cluster = _cluster(installation, spec)
     with _output(spec, cluster.run_as) as log:
-        offset = os.fstat(log.fileno()).st_size
+        offset = end_of(log.fileno())
         environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
         cluster.start(log, spec.server_settings, environment=environment, detach=True)
     child = cluster.daemon_process
@@ -143,8 +144,9 @@ def _open_log(path: str, owner: User | None) -> BinaryIO:
         raise HinderedError(f"cannot write the log {path}: {why}; mend that, or choose another `logfile`") from error
 
 
-def _size(path: str) -> int:
+def _end(path: str) -> int:
     try:
-        return os.stat(path).st_size
+        with open(path, "rb") as log:
+            return end_of(log.fileno())
     except OSError:
         return 0

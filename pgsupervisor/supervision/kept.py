@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Awaitable, Callable, Mapping, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from dataclasses import dataclass, field
-from typing import Protocol, TypeAlias
+from typing import Literal, Protocol, TypeAlias
 
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.supervision.configuration import Prospects, Setting
@@ -39,6 +39,51 @@ class HostedConfiguration(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class LogStart:
+    """Where to begin in a log.
+
+    At the `position` where somebody has left off, else at the first line that was written `since` a Unix time, else
+    `lines` before the end, but no more than the last `most` bytes.
+    """
+
+    lines: int
+    most: int | None = None
+    since: float | None = None
+    position: str | None = None
+
+
+LogSource: TypeAlias = Literal["logfile", "collector"]
+"""Where a server logs to: the file that the inventory names, and the files of its logging collector."""
+
+
+@dataclass(frozen=True, slots=True)
+class LogPiece:
+    """A piece of a log, and the position after it. It may begin and end in the middle of a line."""
+
+    source: LogSource
+    text: bytes
+    position: str
+
+
+class HostedLog(Protocol):
+    """A cluster's log, with its archives; of a server with a logging collector also the collector's files."""
+
+    @property
+    def trouble(self) -> str:
+        """What there is to say of its rotation; empty if nothing."""
+
+    async def open(self, start: LogStart, *, follow: bool) -> Sequence[AsyncGenerator[LogPiece, None]]:
+        """Return what yields the log from there on; to `follow` it, also what is written later.
+
+        A server with a logging collector writes to two places, and what is in these comes from two iterators. They end
+        when the cluster is kept no more.
+
+        Raises OSError if it cannot be read, LogUntimedError if no line says when it was written, and ValueError if
+        there is no such position. The iterators raise OSError, and LogLostError if it is rotated away unread.
+        """
+
+
 class HostedPostmaster(Postmaster, Protocol):
     """A postmaster as the supervisor's host makes it: a keeper can move it, and it can be asked where it is."""
 
@@ -64,6 +109,10 @@ class HostedPostmaster(Postmaster, Protocol):
     @property
     def configuration(self) -> HostedConfiguration:
         """Its configuration."""
+
+    @property
+    def log(self) -> HostedLog:
+        """Its log."""
 
     @property
     def at_work(self) -> bool:

@@ -76,6 +76,9 @@ _GONE = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF | Inotif
 _HOW = InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_MASK_ADD
 """A directory has one mask, whoever asks: who asks for less must not take from who asked for more (inotify(7))."""
 
+_WRITTEN_ONCE = Mask(InotifyConstants.IN_MODIFY | InotifyConstants.IN_ONESHOT | InotifyConstants.IN_DONT_FOLLOW)
+"""What is asked of a file that is written to all the time."""
+
 _NO_WATCH = WatchDescriptor(-1)
 
 _POLLING_INTERVAL = 1.0
@@ -116,6 +119,19 @@ class Inotify(InotifyFD):
         end = partial(self.remove_callbacks, [(descriptor, number)])
         if descriptor == _NO_WATCH:
             # watchdog keeps quiet about EACCES, and about this error alone (InotifyFD._raise_error).
+            end()
+            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
+        return end
+
+    def once(self, path: str, tell: Callable[[], object]) -> End:
+        """Tell, once, that a file has been written to.
+
+        However busy the file is, no more comes of it until somebody asks again. Raises OSError, as `watch` does.
+        """
+        number = CallbackId(next(self._ids))
+        descriptor = self.add_callback(os.fsencode(path), _WRITTEN_ONCE, _Once(tell), number)
+        end = partial(self.remove_callbacks, [(descriptor, number)])
+        if descriptor == _NO_WATCH:
             end()
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return end
@@ -166,6 +182,22 @@ class _Callback:
 
     def on_queue_overflow(self) -> None:
         self.tell(What.EVERYTHING, "")
+
+
+@dataclass(frozen=True, slots=True)
+class _Once:
+    """That a file was written to, for one who waits for it."""
+
+    tell: Callable[[], object]
+
+    def on_event(self, event: InotifyEvent) -> None:
+        """Do nothing: the kernel ends the watch with this event, and it is told that that is done."""
+
+    def on_watch_deleted(self, wd: WatchDescriptor) -> None:  # noqa: ARG002  # watchdog's
+        self.tell()
+
+    def on_queue_overflow(self) -> None:
+        self.tell()
 
 
 class _Handler(FileSystemEventHandler):

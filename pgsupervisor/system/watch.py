@@ -34,6 +34,9 @@ _REFUSALS = {
 }
 """What inotify_init(2) and inotify_add_watch(2) answer when none is left, or none can be had there."""
 
+_UNTOLD = 5.0
+"""Seconds after which a file counts as written to, if the kernel does not tell."""
+
 Changed: TypeAlias = Callable[[], None]
 """Called in the event loop after something happened to a name; several changes may be told as one."""
 
@@ -94,6 +97,20 @@ class Watcher:
         watched.listeners += (listener,)
         return partial(self._cancel, watched, listener)
 
+    def growth(self, path: str, grown: Changed) -> Changed:
+        """Have `grown` called, once, when a file is written to; where the kernel does not tell, in a few seconds.
+
+        Whatever is written afterwards is not told until it is asked for again, so that a busy file costs nothing.
+        Returns what ends the wait. Raises OSError if there is no such file.
+        """
+        waiting = _Growth(grown)
+        try:
+            waiting.end = self._once(path, partial(self._loop.call_soon_threadsafe, waiting.tell))
+        except OSError as error:
+            _refusal(error)
+            waiting.end = self._loop.call_later(_UNTOLD, waiting.tell).cancel
+        return waiting.cancel
+
     def polling(self, directory: str) -> str | None:
         """Return why a directory is polled; None if it is not, or not watched at all."""
         watched = self._directories.get(os.path.realpath(directory))
@@ -108,6 +125,11 @@ class Watcher:
         if self._inotify is not None:
             self._inotify.stop()
             self._inotify.join()
+
+    def _once(self, path: str, tell: Callable[[], object]) -> End:
+        if self._inotify is None:
+            raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
+        return self._inotify.once(path, tell)
 
     def _cancel(self, watched: _Directory, listener: _Listener) -> None:
         watched.listeners = tuple(each for each in watched.listeners if each is not listener)
@@ -179,6 +201,27 @@ class _Listener:
         if what is What.ENTRY or what is What.CONTENTS:
             return self.name in {None, name} and (self.contents or what is What.ENTRY)
         return True
+
+
+@dataclass(slots=True, eq=False)
+class _Growth:
+    """Who waits for a file to be written to, once."""
+
+    grown: Changed
+    end: End = lambda: None
+    waiting: bool = True
+
+    def tell(self) -> None:
+        """Say that it was."""
+        if self.waiting:
+            self.cancel()
+            self.grown()
+
+    def cancel(self) -> None:
+        """Wait no more."""
+        if self.waiting:
+            self.waiting = False
+            self.end()
 
 
 @dataclass(slots=True, eq=False)

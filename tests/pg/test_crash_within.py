@@ -27,7 +27,7 @@ def wait_until_it_answers(site: Site, times: int) -> None:
     """Wait until a server has said so many times that it lets clients in."""
     seen = ""
     with site.client() as reader:
-        for reply in reader.stream("GetLog", name="shop", lines=10_000, follow=True):
+        for reply in reader.stream("GetLog", names=["shop"], lines=10_000, follow=True):
             seen += str(reply["text"])
             if seen.count("ready to accept connections") == times:
                 break

@@ -1,0 +1,107 @@
+"""The log of one cluster: looked after, and opened for who wants to read it.
+
+A server logs to the file that the inventory names, until its logging collector runs; from then on to files that this
+names. So both are followed: the words of a server that fails before it has a collector are in the one, and what comes
+after that in the others. Of what was written before, the one that was written to last has what is of interest.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import os
+from collections.abc import AsyncGenerator, Callable, Sequence
+from concurrent.futures import Executor
+from contextlib import AsyncExitStack, aclosing
+from functools import partial
+
+from pgsupervisor.daemon import logstart
+from pgsupervisor.daemon.following import News, Reader, pieces
+from pgsupervisor.daemon.rotating import Rotation, Told
+from pgsupervisor.inventory.spec import ClusterSpec
+from pgsupervisor.postgres import collector
+from pgsupervisor.supervision.kept import LogPiece, LogSource, LogStart
+from pgsupervisor.system.follow import Followed
+from pgsupervisor.system.rotation import RotatedLog
+from pgsupervisor.system.watch import Watcher
+
+
+class HostedLog:
+    """The log of one cluster; made and used in the event loop.
+
+    `rotating` has the threads in which it is rotated, and `told` is told of that. `time_zone` returns the log_timezone
+    that the cluster's files name.
+    """
+
+    def __init__(
+        self, spec: ClusterSpec, watcher: Watcher, rotating: Executor, told: Told, time_zone: Callable[[], str | None]
+    ) -> None:
+        self._spec = spec
+        self._watcher = watcher
+        self._time_zone = time_zone
+        self._log = RotatedLog(spec.logfile)
+        self._rotation = Rotation(spec, self._log, watcher, rotating, told)
+        self._work: asyncio.Task[None] | None = None
+        self._readers: set[News] = set()
+
+    @property
+    def trouble(self) -> str:
+        """What there is to say of its rotation; empty if nothing."""
+        return self._rotation.trouble
+
+    def attend(self, spec: ClusterSpec) -> None:
+        """Look after the log that a server by this spec writes; the file may just have been made."""
+        if self._log.path != spec.logfile:
+            self._log = RotatedLog(spec.logfile)
+        self._spec = spec
+        self._rotation.go_by(spec, self._log)
+        if self._work is None:
+            self._work = asyncio.create_task(self._rotation.run(), name=f"rotate the log of {spec.name}")
+            self._work.add_done_callback(_raise_mistake)
+
+    def close(self) -> None:
+        """Look after it no more; who reads it comes to an end."""
+        if self._work is not None:
+            self._work.cancel()
+        for news in self._readers:
+            news.end()
+
+    async def open(self, start: LogStart, *, follow: bool) -> Sequence[AsyncGenerator[LogPiece, None]]:
+        """Return what yields the log from there on; to `follow` it, also what is written later."""
+        directory = self._spec.data_directory
+        find = partial(logstart.readers, self._log, directory, start, self._time_zone(), follow=follow)
+        reading = await asyncio.to_thread(find)
+        places = {source: reader.place for source, reader in reading.items()}
+        news = [News() if follow else None for _ in reading]
+        return [
+            self._pieces(directory, source, reader, each, places)
+            for (source, reader), each in zip(reading.items(), news, strict=True)
+        ]
+
+    async def _pieces(
+        self, directory: str, source: LogSource, reader: Reader, news: News | None, places: dict[LogSource, str]
+    ) -> AsyncGenerator[LogPiece, None]:
+        """Yield what a reader reads, and with it the places at which all readers of this log are then."""
+        async with AsyncExitStack() as listening:
+            if news is not None:
+                self._readers.add(news)
+                listening.callback(self._readers.discard, news)
+                listening.callback(self._watch(directory, source, news))
+            # Where it begins, for who will have to go on from there though nothing has come.
+            yield LogPiece(source, b"", logstart.encoded(places))
+            reading = await listening.enter_async_context(aclosing(pieces(reader, self._watcher, news)))
+            async for piece in reading:
+                places[source] = reader.place
+                yield LogPiece(source, piece, logstart.encoded(places))
+
+    def _watch(self, directory: str, source: LogSource, news: News) -> Callable[[], None]:
+        """Have it told when there is another file to be read."""
+        if source == "collector":
+            return Followed(self._watcher, os.path.join(directory, collector.NAME), news.come).close
+        # Not what is written to all the logs that are there; of this one, that is asked for by itself.
+        return self._watcher.watch(*os.path.split(self._log.path), news.come, contents=False)
+
+
+def _raise_mistake(task: asyncio.Task[None]) -> None:
+    """Have a mistake of ours told: that a log grew without end would hide it."""
+    if not task.cancelled():
+        task.result()

@@ -1,0 +1,125 @@
+"""Where to begin to read a cluster's log: all of it blocks, and runs in a thread.
+
+What is at one moment the end of the log, a rotation may have moved a moment later; so the log is held still until there
+is a position, which no rotation changes.
+"""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from contextlib import suppress
+from functools import partial
+
+from pgsupervisor.daemon.following import CollectorReader, Reader, open_collected
+from pgsupervisor.errors import LogUntimedError
+from pgsupervisor.postgres.collector import current_logfile, logfiles
+from pgsupervisor.postgres.logline import moment, zone_named
+from pgsupervisor.supervision.kept import LogSource, LogStart
+from pgsupervisor.system.logparts import Part, first_since, last_lines
+from pgsupervisor.system.logreader import LogReader
+from pgsupervisor.system.rotation import RotatedLog, parts
+
+
+def readers(
+    log: RotatedLog, data_directory: str, start: LogStart, time_zone: str | None, *, follow: bool
+) -> Mapping[LogSource, Reader]:
+    """Return what reads the log from there on, for each place to which the server writes it.
+
+    Two if it is followed. `time_zone` is PostgreSQL's name of the one in which lines have their time, if that is known.
+
+    Raises OSError if there is nothing to read, LogUntimedError, and ValueError if it begins at no position.
+    """
+    owner, files = _collected(data_directory)
+    with log.still:
+        found: dict[LogSource, list[Part]] = {}
+        if owner is not None and files:
+            found["collector"] = _one_after_the_other(files, owner)
+        try:
+            found["logfile"] = parts(log.path)
+        except FileNotFoundError:
+            if not found:
+                raise
+        begins = _resumed(found, start.position) if start.position is not None else _begins(found, start, time_zone)
+    if not follow and start.since is None:
+        begins = {source: begins[source] for source in (_newest(found),)}
+    reading: dict[LogSource, Reader] = {}
+    if "logfile" in begins:
+        reading["logfile"] = LogReader(log, begins["logfile"])
+    if owner is not None and "collector" in begins:
+        part = next(each for each in reversed(found["collector"]) if each.begin <= begins["collector"])
+        reading["collector"] = CollectorReader(data_directory, owner, part.path, begins["collector"] - part.begin)
+    elif owner is not None and follow:
+        reading["collector"] = CollectorReader(data_directory, owner)
+    return reading
+
+
+def encoded(places: Mapping[LogSource, str]) -> str:
+    """Return a position in a log, of which each reader is at its own place."""
+    return json.dumps(places)
+
+
+def _begins(found: Mapping[LogSource, list[Part]], start: LogStart, time_zone: str | None) -> dict[LogSource, int]:
+    """Return the positions at which to begin.
+
+    Raises OSError and LogUntimedError.
+    """
+    ends = {source: each[-1].end for source, each in found.items()}
+    if start.since is None:
+        newest = _newest(found)
+        return {**ends, newest: last_lines(found[newest], start.lines, start.most)}
+    when = partial(moment, zone=None if time_zone is None else zone_named(time_zone))
+    first = {source: first_since(each, start.since, when) for source, each in found.items()}
+    if not any(each is not None for each in first.values()):
+        raise LogUntimedError(found[_newest(found)][-1].path)
+    return {source: ends[source] if each is None else each for source, each in first.items()}
+
+
+def _resumed(found: Mapping[LogSource, list[Part]], position: str) -> dict[LogSource, int]:
+    """Return the positions of the places that somebody has left off at.
+
+    Raises ValueError if they are none.
+    """
+    places = json.loads(position)
+    if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
+        raise ValueError("no position")
+    begins = {source: each[-1].begin for source, each in found.items()}
+    if "logfile" in found and "logfile" in places:
+        begins["logfile"] = int(places["logfile"])
+    offset, _, path = places.get("collector", "").partition(" ")
+    # One that has been removed meanwhile is lost; nor is anything read that is none of the collector's.
+    for part in found.get("collector", ()):
+        if part.path == path:
+            begins["collector"] = part.begin + min(int(offset), part.size)
+    return begins
+
+
+def _newest(found: Mapping[LogSource, list[Part]]) -> LogSource:
+    """Return where something was written last."""
+    return max(found, key=lambda source: os.stat(found[source][-1].path).st_mtime_ns)
+
+
+def _collected(data_directory: str) -> tuple[int | None, list[str]]:
+    """Return whom the data directory belongs to, and the collector's files; nobody where we cannot look."""
+    with suppress(OSError):
+        owner = os.stat(data_directory).st_uid
+        current = current_logfile(data_directory)
+        if current is None:
+            return owner, []
+        with suppress(FileNotFoundError):
+            return owner, logfiles(current)
+        return owner, []
+    return None, []
+
+
+def _one_after_the_other(files: list[str], owner: int) -> list[Part]:
+    """Return the collector's files as parts of one log."""
+    found: list[Part] = []
+    begin = 0
+    for path in files:
+        with suppress(FileNotFoundError):
+            size = os.stat(path).st_size
+            found.append(Part(path, begin, size, partial(open_collected, path, owner)))
+            begin += size
+    return found

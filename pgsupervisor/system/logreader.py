@@ -1,0 +1,102 @@
+"""Reading a log together with its archives, as the one sequence of bytes that was written.
+
+Who reads has a position in that sequence, and reads on from there, in the log or, where he is behind, in the archives.
+Rotation may take away what he stands in, compress it or remove it: the archive that he has open stays his, and what
+comes after that is found by its position. Only who is so far behind that even the oldest archive begins later has lost
+something, and is told so.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from typing import BinaryIO
+
+from pgsupervisor.errors import LogLostError
+from pgsupervisor.system.archives import GUARDED
+from pgsupervisor.system.rotation import RotatedLog, begin_of, parts
+
+BLOCK = 64 * 1024
+"""Bytes that are read at a time."""
+
+
+class LogReader:
+    """Reads a log from a position on; made for following.
+
+    A log that became shorter than what was read, or that is another file by now, is read from its beginning.
+    """
+
+    def __init__(self, log: RotatedLog, position: int) -> None:
+        self.position = position
+        self._log = log
+        self._archive: BinaryIO | None = None
+        self._inode: int | None = None
+
+    @property
+    def path(self) -> str:
+        """The file that is written to."""
+        return self._log.path
+
+    @property
+    def place(self) -> str:
+        """How far it has read."""
+        return str(self.position)
+
+    def read(self) -> bytes:
+        """Return the next piece, of at most 64 KiB; empty at the end of the log as it is now. Blocks.
+
+        Raises LogLostError if what comes next is not kept any more, and OSError if it cannot be read.
+        """
+        while True:
+            if self._archive is not None:
+                piece = self._archive.read(BLOCK)
+                if piece:
+                    return self._passed(piece)
+                self.close()
+            with self._log.still:
+                found = self._next()
+            if found is not None:
+                return self._passed(found)
+
+    def close(self) -> None:
+        """Let go of what is open."""
+        if self._archive is not None:
+            self._archive.close()
+            self._archive = None
+
+    def _next(self) -> bytes | None:
+        """Read in the log; None if an archive had to be opened instead."""
+        log = os.open(self._log.path, os.O_RDONLY | GUARDED)
+        try:
+            facts, begin = os.fstat(log), begin_of(log)
+            renewed = self._inode not in {None, facts.st_ino} or self.position > begin + facts.st_size
+            self._inode = facts.st_ino
+            if renewed:
+                self.position = begin
+            if self.position >= begin:
+                return os.pread(log, BLOCK, self.position - begin)
+        finally:
+            os.close(log)
+        for part in reversed(parts(self._log.path)):
+            if part.begin <= self.position:
+                self._archive = part.open()
+                self._archive.seek(self.position - part.begin)
+                return None
+        raise LogLostError(self._log.path)
+
+    def _passed(self, piece: bytes) -> bytes:
+        self.position += len(piece)
+        return piece
+
+
+def written_since(log: RotatedLog, position: int, limit: int = 64 * 1024) -> str:
+    """Return what was written to a log from a position on, of a long text only the last `limit` bytes. Blocks.
+
+    A log that is not there, or may not be read, is empty.
+    """
+    with contextlib.suppress(OSError, LogLostError):
+        with log.still:
+            end = parts(log.path)[-1].end
+        with contextlib.closing(LogReader(log, max(position, end - limit))) as reader:
+            return b"".join(iter(reader.read, b""))[-limit:].decode("utf-8", "replace")
+    return ""

@@ -49,13 +49,18 @@ def path(short_directory: Path) -> str:
             "/i.toml: no; nothing was changed",
         ),
         (error("io.pgsupervisor.LogNotReadable", path="/l", why="gone"), "the log /l cannot be read: gone"),
+        (
+            error("io.pgsupervisor.LogLost", path="/log/shop.log"),
+            "the log /log/shop.log was rotated away faster than it was read; keep more of it (`logfile_backups`)",
+        ),
+        (
+            error("io.pgsupervisor.LogUntimed", path="/log/shop.log"),
+            "no line of /log/shop.log says when it was written; have log_line_prefix begin with %m",
+        ),
         (error("io.pgsupervisor.ShuttingDown"), "pgsupervisord is about to end, and takes no more orders"),
         (
             error("io.pgsupervisor.Upgrading"),
-            (
-                "pgsupervisord is being upgraded: what was ordered goes on, as `pgsupctl status` shows, and a log that "
-                "was followed can be followed again"
-            ),
+            "pgsupervisord is being upgraded: what was ordered goes on, as `pgsupctl status` shows",
         ),
         (error("io.pgsupervisor.UpgradeRefused", why="no"), "not upgraded: no; the running version goes on"),
         (

@@ -12,10 +12,12 @@ PACKAGE = Path(__file__).parent.parent / "pgsupervisor"
 SHOWN = {
     "cli/daemon.py",  # how long ago something was, for people
     "cli/events.py",  # when something was, for people
+    "cli/logs.py",  # how long ago a line may have been written, as a person says it
     "cli/status.py",
     "control/records.py",  # when something was, for programs
     "daemon/reporting.py",  # when something happened
     "daemon/service.py",  # when the daemon began
+    "postgres/logline.py",  # when a line was written, by its own word
 }
 """Who may look at it, in order to show a time."""
 

@@ -8,6 +8,7 @@ import time
 
 import pytest
 from control import LIMIT, Door, play
+from fakes import spec
 
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
@@ -296,6 +297,47 @@ def test_a_log_that_is_not_to_be_had(refusal: Exception, error: str, facts: dict
         door.postmaster("a").log.refusal = refusal
         reply = await (await door.visit()).call("GetLog", {"names": ["a"]}, more=more)
         assert reply == {"error": f"io.pgsupervisor.{error}", "parameters": facts}
+
+    play(scene)
+
+
+@pytest.mark.parametrize(
+    ("word", "why"),
+    [
+        ("journal", "it is in the journal: journalctl -t pgsupervisor/a"),
+        ("inherit", "it goes to the daemon's standard error"),
+        ("none", "it is thrown away; choose another `logfile` to have it"),
+    ],
+)
+def test_a_log_that_is_no_file(word: str, why: str) -> None:
+    """A log that is not in a file of the cluster's own is not read here; it is said where it is."""
+
+    async def scene(door: Door) -> None:
+        door.postmaster("a").log.refusal = FileNotFoundError(2, "No such file")
+        one = await door.visit()
+        refused = {"error": "io.pgsupervisor.LogNotReadable", "parameters": {"path": word, "why": why}}
+        assert await one.call("GetLog", {"names": ["a"]}) == refused
+        assert await one.call("GetLog", {"names": ["a"], "follow": True}, more=True) == refused
+        (told,) = (await one.call("GetStatus", {"names": []}))["parameters"]["clusters"]
+        assert told["logfile"] == word
+
+    play(scene, spec("a", logfile=word))
+
+
+def test_one_of_several_logs_cannot_be_read() -> None:
+    """The others are sent, and of this one it is said why not."""
+
+    async def scene(door: Door) -> None:
+        door.postmaster("a").log.refusal = FileNotFoundError(2, "No such file")
+        door.postmaster("b").log.write(b"one\n")
+        one = await door.visit()
+        one.ask("GetLog", {"names": ["*"]}, more=True)
+        assert [await one.hear() for _ in range(4)] == [
+            {"parameters": {"name": "a", "text": "", "why": "No such file"}, "continues": True},
+            piece("b", "", "0"),
+            piece("b", "one\n", "1"),
+            {"parameters": {"text": ""}},
+        ]
 
     play(scene)
 

@@ -20,7 +20,8 @@ LIMIT = 30.0
 TELL = """
 import sys
 from pgsupervisor.daemon.reporting import Reporter, logger
-log = logger(*sys.argv[1:])
+from pgsupervisor.supervision.events import Events
+log = logger(sys.argv[1], Events(), sys.argv[2])
 log.warning("state changed", cluster="shop", was="RUNNING", now="BACKOFF")
 try:
     1 / 0

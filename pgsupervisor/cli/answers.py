@@ -111,12 +111,13 @@ class Problems(TypedDict):
 
 
 class LogPiece(TypedDict):
-    """One answer of GetLog; the last one has no name."""
+    """One answer of GetLog. The last one has no name, and one that says why a log cannot be read has no position."""
 
     name: str
     source: str
     text: str
-    position: str
+    position: NotRequired[str]
+    why: NotRequired[str]
 
 
 class Upgraded(TypedDict):

@@ -79,9 +79,11 @@ def _pieces(arguments: Namespace, since: float | None) -> Iterator[LogPiece]:
                 ):
                     piece = cast("LogPiece", answer)
                     gone = None
-                    if piece.get("name"):
+                    if "position" in piece:
                         positions[piece["name"]] = piece["position"]
                         yield piece
+                    elif "why" in piece:
+                        print(f"pgsupctl: {escape(piece['name'])}: {escape(piece['why'])}", file=sys.stderr)
                 return
         except DaemonUnreachableError:
             gone = gone or time.monotonic()

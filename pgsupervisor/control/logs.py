@@ -24,6 +24,8 @@ from pgsupervisor.supervision.kept import Kept, LogPiece, LogStart
 _MOST_AT_ONCE = 1024 * 1024
 """Bytes of a log that one reply holds at most."""
 
+_UNTIMED = "no line says when it was written"
+
 
 async def tail(kept: Kept, asked: Logs) -> Parameters:
     """Return the end of a cluster's log in one piece.
@@ -31,11 +33,22 @@ async def tail(kept: Kept, asked: Logs) -> Parameters:
     Raises RefusalError and InvalidParameterError.
     """
     text = b""
-    with _refusals(kept):
-        for source in await kept.postmaster.log.open(_start(kept, asked), follow=False):
+    for source in await _open(kept, asked):
+        with _refusals(kept):
             async for piece in source:
                 text = (text + piece.text)[-_MOST_AT_ONCE:]
     return {"text": _text(text)}
+
+
+async def _open(kept: Kept, asked: Logs) -> Sequence[AsyncGenerator[LogPiece, None]]:
+    """Open the log of a cluster.
+
+    Raises RefusalError and InvalidParameterError.
+    """
+    position = next((each.position for each in asked.positions or () if each.name == kept.spec.name), None)
+    with _refusals(kept):
+        start = LogStart(asked.lines, since=asked.since, position=position)
+        return await kept.postmaster.log.open(start, follow=asked.follow)
 
 
 async def send_logs(call: Call, kept: Sequence[Kept], asked: Logs) -> Parameters:
@@ -43,44 +56,56 @@ async def send_logs(call: Call, kept: Sequence[Kept], asked: Logs) -> Parameters
 
     Raises RefusalError and InvalidParameterError.
     """
-    positions = {each.name: each.position for each in asked.positions or ()}
-    one_at_a_time = asyncio.Lock()  # what waits for a slow reader is no more than a piece
-    sources: list[tuple[Kept, AsyncGenerator[LogPiece, None]]] = []
+    sender = _Sender(call, {each.name: each.position for each in asked.positions or ()})
+    opened: list[tuple[Kept, AsyncGenerator[LogPiece, None]]] = []
+    refused: dict[str, RefusalError] = {}
     for each in kept:
-        with _refusals(each):
-            sources += [(each, one) for one in await each.postmaster.log.open(_start(each, asked), follow=asked.follow)]
+        try:
+            opened += [(each, source) for source in await _open(each, asked)]
+        except RefusalError as refusal:
+            refused[each.spec.name] = refusal
+    if refused and not opened:
+        raise next(iter(refused.values()))
+    for name, why in refused.items():
+        await call.stream({"name": name, "text": "", "why": why.reply.parameters.get("why", _UNTIMED)})
     if not asked.follow:
-        for each, source in sources:
-            await _send(call, each, source, positions, one_at_a_time)
+        for each, source in opened:
+            await sender.send(each, source)
         return {"text": ""}
     try:
         async with asyncio.TaskGroup() as tasks:
-            for each, source in sources:
-                tasks.create_task(_send(call, each, source, positions, one_at_a_time))
+            for each, source in opened:
+                tasks.create_task(sender.send(each, source))
     except ExceptionGroup as errors:
         # The first that fails ends them all: who reads on would not know that there is less.
         raise errors.exceptions[0] from errors
     return {"text": ""}
 
 
-async def _send(
-    call: Call,
-    kept: Kept,
-    source: AsyncGenerator[LogPiece, None],
-    positions: dict[str, str],
-    one_at_a_time: asyncio.Lock,
-) -> None:
-    """Send what comes from one source; the positions in all logs are brought up to date."""
-    name = kept.spec.name
-    with _refusals(kept):
-        async with aclosing(source):
-            async for piece in source:
-                answer = {"name": name, "source": piece.source, "text": _text(piece.text), "position": piece.position}
-                async with one_at_a_time:
-                    # Both at once: what was sent is what need not be sent again.
-                    positions[name] = piece.position
-                    call.again = _going_on(call.request, positions)
-                    await call.stream(answer)
+class _Sender:
+    """Sends pieces of logs, and knows at which `positions` they end."""
+
+    def __init__(self, call: Call, positions: dict[str, str]) -> None:
+        self._call = call
+        self._positions = positions
+        # However many logs there are, for a slow reader no more waits than a piece of each.
+        self._one_at_a_time = asyncio.Lock()
+
+    async def send(self, kept: Kept, source: AsyncGenerator[LogPiece, None]) -> None:
+        """Send what comes from one source.
+
+        Raises RefusalError.
+        """
+        name = kept.spec.name
+        with _refusals(kept):
+            async with aclosing(source):
+                async for piece in source:
+                    answer = {"name": name, "source": piece.source, "text": _text(piece.text)}
+                    async with self._one_at_a_time:
+                        # Both at once: what was sent is what need not be sent again.
+                        self._positions[name] = piece.position
+                        self._call.again = _going_on(self._call.request, self._positions)
+                        await self._call.stream({**answer, "position": piece.position})
 
 
 def _going_on(request: Request, positions: Mapping[str, str]) -> Request:
@@ -89,20 +114,16 @@ def _going_on(request: Request, positions: Mapping[str, str]) -> Request:
     return request._replace(parameters={**request.parameters, "positions": listed})
 
 
-def _start(kept: Kept, asked: Logs) -> LogStart:
-    position = next((each.position for each in asked.positions or () if each.name == kept.spec.name), None)
-    return LogStart(asked.lines, since=asked.since, position=position)
-
-
 @contextmanager
 def _refusals(kept: Kept) -> Iterator[None]:
     """Refuse, in the words of the interface, to send what cannot be read."""
-    path = kept.spec.logfile
+    spec = kept.spec
     try:
         yield
     except OSError as error:
-        why = error.strerror or str(error)
-        raise RefusalError(protocol.LOG_NOT_READABLE, path=error.filename or path, why=why) from error
+        elsewhere = isinstance(error, FileNotFoundError) and spec.log_path is None
+        why = f"it {spec.log_elsewhere}" if elsewhere else error.strerror or str(error)
+        raise RefusalError(protocol.LOG_NOT_READABLE, path=error.filename or spec.logfile, why=why) from error
     except LogLostError as error:
         raise RefusalError(protocol.LOG_LOST, path=error.path) from error
     except LogUntimedError as error:

@@ -38,7 +38,7 @@ class HostedLog:
         self._spec = spec
         self._watcher = watcher
         self._time_zone = time_zone
-        self._log = RotatedLog(spec.logfile)
+        self._log = _log(spec)
         self._rotation = Rotation(spec, self._log, watcher, rotating, told)
         self._work: asyncio.Task[None] | None = None
         self._readers: set[News] = set()
@@ -50,8 +50,8 @@ class HostedLog:
 
     def attend(self, spec: ClusterSpec) -> None:
         """Look after the log that a server by this spec writes; the file may just have been made."""
-        if self._log.path != spec.logfile:
-            self._log = RotatedLog(spec.logfile)
+        if self._spec.logfile != spec.logfile:
+            self._log = _log(spec)
         self._spec = spec
         self._rotation.go_by(spec, self._log)
         if self._work is None:
@@ -95,10 +95,14 @@ class HostedLog:
 
     def _watch(self, directory: str, source: LogSource, news: News) -> Callable[[], None]:
         """Have it told when there is another file to be read."""
-        if source == "collector":
+        if source == "collector" or self._log is None:
             return Followed(self._watcher, os.path.join(directory, collector.NAME), news.come).close
         # Not what is written to all the logs that are there; of this one, that is asked for by itself.
         return self._watcher.watch(*os.path.split(self._log.path), news.come, contents=False)
+
+
+def _log(spec: ClusterSpec) -> RotatedLog | None:
+    return None if spec.log_path is None else RotatedLog(spec.log_path)
 
 
 def _raise_mistake(task: asyncio.Task[None]) -> None:

@@ -6,10 +6,11 @@ is a position, which no rotation changes.
 
 from __future__ import annotations
 
+import errno
 import json
 import os
 from collections.abc import Mapping
-from contextlib import suppress
+from contextlib import nullcontext, suppress
 from functools import partial
 
 from pgsupervisor.daemon.following import CollectorReader, Reader, open_collected
@@ -23,7 +24,7 @@ from pgsupervisor.system.rotation import RotatedLog, parts
 
 
 def readers(
-    log: RotatedLog, data_directory: str, start: LogStart, time_zone: str | None, *, follow: bool
+    log: RotatedLog | None, data_directory: str, start: LogStart, time_zone: str | None, *, follow: bool
 ) -> Mapping[LogSource, Reader]:
     """Return what reads the log from there on, for each place to which the server writes it.
 
@@ -32,20 +33,20 @@ def readers(
     Raises OSError if there is nothing to read, LogUntimedError, and ValueError if it begins at no position.
     """
     owner, files = _collected(data_directory)
-    with log.still:
-        found: dict[LogSource, list[Part]] = {}
-        if owner is not None and files:
-            found["collector"] = _one_after_the_other(files, owner)
-        try:
-            found["logfile"] = parts(log.path)
-        except FileNotFoundError:
-            if not found:
-                raise
+    found: dict[LogSource, list[Part]] = {}
+    if owner is not None and files:
+        found["collector"] = _one_after_the_other(files, owner)
+    with nullcontext() if log is None else log.still:
+        with suppress(FileNotFoundError):
+            if log is not None:
+                found["logfile"] = parts(log.path)
+        if not found:
+            raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), None if log is None else log.path)
         begins = _resumed(found, start.position) if start.position is not None else _begins(found, start, time_zone)
     if not follow and start.since is None:
         begins = {source: begins[source] for source in (_newest(found),)}
     reading: dict[LogSource, Reader] = {}
-    if "logfile" in begins:
+    if log is not None and "logfile" in begins:
         reading["logfile"] = LogReader(log, begins["logfile"])
     if owner is not None and "collector" in begins:
         part = next(each for each in reversed(found["collector"]) if each.begin <= begins["collector"])

@@ -50,7 +50,9 @@ class Rotation:
     `rotating` has the threads in which that is done. `trouble` is what there is to say of it; empty if nothing.
     """
 
-    def __init__(self, spec: ClusterSpec, log: RotatedLog, watcher: Watcher, rotating: Executor, told: Told) -> None:
+    def __init__(
+        self, spec: ClusterSpec, log: RotatedLog | None, watcher: Watcher, rotating: Executor, told: Told
+    ) -> None:
         self.trouble = ""
         self._spec = spec
         self._log = log
@@ -62,8 +64,8 @@ class Rotation:
         self._looked = 0.0
         self._wake = asyncio.Event()
 
-    def go_by(self, spec: ClusterSpec, log: RotatedLog) -> None:
-        """Go by this spec from now on, and look after this log; it may just have been made."""
+    def go_by(self, spec: ClusterSpec, log: RotatedLog | None) -> None:
+        """Go by this spec from now on, and look after this log; it may just have been made. None is no file."""
         self._spec, self._log = spec, log
         self._wake.set()
 
@@ -83,12 +85,12 @@ class Rotation:
                 self.trouble, self._prepared = trouble, None
                 await self._wait(_AFTER_FAILURE)
 
-    async def _look(self, spec: ClusterSpec, log: RotatedLog) -> None:
+    async def _look(self, spec: ClusterSpec, log: RotatedLog | None) -> None:
         """Rotate the log if it is too large, and wait until it may be.
 
         Raises OSError.
         """
-        if not spec.logfile_maxbytes:
+        if log is None or not spec.logfile_maxbytes:
             self.trouble = ""
             await self._wake.wait()
             return

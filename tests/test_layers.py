@@ -41,7 +41,7 @@ RULES: dict[str, set[str]] = {
     "control.protocol": {"errors"},
     "cli": {"cli", "control.client", "control.protocol", "errors", "paths", "quantities", ""},
     # The one command that asks no daemon. It is imported only when it is the command (`cli.main`).
-    "cli.check": {"cli", "inventory", "postgres", "errors", "paths"},
+    "cli.check": {"cli", "inventory", "postgres", "system", "errors", "paths"},
     "daemon": {"daemon", "control", "supervision", "inventory", "postgres", "system", "errors", "paths", ""},
     "__main__": {"daemon.main"},
 }

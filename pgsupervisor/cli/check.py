@@ -10,6 +10,7 @@ from __future__ import annotations
 import json
 import os
 from argparse import Namespace
+from contextlib import suppress
 
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.errors import PgSupervisorError
@@ -18,22 +19,30 @@ from pgsupervisor.inventory.lookup import installation_of
 from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lint import Lint, lint
+from pgsupervisor.system.rotation import danger
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:
     """Print what is wrong with each cluster, one problem per line."""
     inventory = load(arguments.config or default_inventory_path(os.geteuid(), os.environ))
     found = {name: _lint(spec) for name, spec in inventory.clusters.items()}
+    dangers = {name: _danger(spec) for name, spec in inventory.clusters.items()}
     if arguments.json:
         clusters = [
-            {"name": name, "problems": _problems(each), "unchecked": each.unasked or None}
+            {
+                "name": name,
+                "problems": _problems(each),
+                "unchecked": each.unasked or None,
+                "rotation": dangers[name] or None,
+            }
             for name, each in found.items()
         ]
         print(json.dumps({"inventory": inventory.path, "clusters": clusters}))
     else:
         for name, each in found.items():
-            # What was not looked at is no problem: a server may well let no administrator in like this.
-            for line in filter(None, (*(_problems(each) or ["ok"]), each.unasked)):
+            # What was not looked at is no problem: a server may well let no administrator in like this. Nor is what
+            # its file system cannot do, but to be known.
+            for line in filter(None, (*(_problems(each) or ["ok"]), each.unasked, dangers[name])):
                 print(escape(f"{name}: {line}"))
     return 1 if any(map(_problems, found.values())) else 0
 
@@ -51,6 +60,14 @@ def _lint(spec: ClusterSpec) -> Lint:
         return lint(cluster, spec.server_settings)
     except (PgSupervisorError, OSError) as error:
         return Lint((str(error),))
+
+
+def _danger(spec: ClusterSpec) -> str:
+    """Say why its log cannot be rotated without the danger of losing lines; empty if it can, or we may not look."""
+    with suppress(OSError):
+        if spec.log_path is not None and spec.logfile_maxbytes:
+            return danger(spec.log_path)
+    return ""
 
 
 def _problems(found: Lint) -> list[str]:

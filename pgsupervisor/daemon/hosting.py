@@ -23,6 +23,7 @@ from signal import Signals
 from typing import TypeVar
 
 from pgsupervisor.daemon import starting
+from pgsupervisor.daemon.announced import news
 from pgsupervisor.daemon.configuration import Configuration
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.handover import Cluster as Carried
@@ -31,7 +32,6 @@ from pgsupervisor.daemon.locked import Locked
 from pgsupervisor.daemon.log import HostedLog
 from pgsupervisor.daemon.orphans import Orphans
 from pgsupervisor.daemon.resumption import carried, resumed
-from pgsupervisor.daemon.rotating import Told
 from pgsupervisor.daemon.running import Running, inspect, kill, left_by, not_started, post_mortem, unexplained
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
@@ -45,9 +45,6 @@ from pgsupervisor.supervision.life import (
     Exited,
     FilesChanged,
     Life,
-    Ready,
-    Recovering,
-    Reinitialized,
     Spawned,
     SpawnFailed,
     Unlocked,
@@ -65,8 +62,7 @@ _SHORT_OF_DESCRIPTORS = 1.0
 class HostedPostmaster:
     """The postmaster of one cluster; made and used in the event loop.
 
-    `asking` has the threads in which servers are asked, and `rotating` those in which logs are rotated, of which
-    `rotated` is told.
+    `asking` has the threads in which servers are asked.
     """
 
     def __init__(
@@ -77,8 +73,7 @@ class HostedPostmaster:
         installations: Installations,
         *,
         asking: Executor,
-        rotating: Executor,
-        rotated: Told,
+        log: HostedLog,
     ) -> None:
         self._spec = spec
         self._post = post
@@ -87,7 +82,7 @@ class HostedPostmaster:
         self.configuration = Configuration(spec, installations, asking)
         self._orphans = Orphans(post)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
-        self.log = HostedLog(spec, watcher, rotating, rotated, self._log_timezone)
+        self.log = log
         self._resumed: Carried | None = None
         self._running: Running | None = None
         self._spawning: asyncio.Task[None] | None = None
@@ -329,11 +324,6 @@ class HostedPostmaster:
         logfile = self._spec.logfile if self._running is None else self._running.spec.logfile
         self.log.attend(replace(self._spec, logfile=logfile))
 
-    def _log_timezone(self) -> str | None:
-        """Return the time zone that the lines of the log have their time in, as far as the files say."""
-        name = "log_timezone"
-        return self._spec.settings.get(name) or self._files.told.settings.get(name)
-
     def _rewritten(self) -> None:
         """Look who has rewritten postmaster.pid: our server, or somebody else's, started by hand."""
         if self._running is not None:
@@ -355,35 +345,18 @@ class HostedPostmaster:
             self._search = None
 
     def _look(self, running: Running) -> None:
-        """Read what the server says of itself in postmaster.pid, and in pg_control of recovery."""
+        """Tell what the server says of itself."""
         if self._running is not running:
             return
         try:
-            written = running.cluster.announced()
-            recovery = controldata.recovery(running.spec.data_directory)
+            for fact in news(running):
+                self._post(fact)
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
                 # Nobody tells when there are descriptors again, and the server may have nothing more to write.
                 asyncio.get_running_loop().call_later(_SHORT_OF_DESCRIPTORS, self._look, running)
-            return
-        if written is None or written.pid != running.process.pid:
-            return
-        running.port, running.socket_directory = written.port, written.socket_directory
-        # A postmaster whose processes crashed makes its shared memory anew, and stays `ready` all the while.
-        crashed = running.ready and None not in {written.shared_memory, running.memory}
-        if crashed and written.shared_memory != running.memory:
-            self._post(Reinitialized())
-        running.memory = written.shared_memory or running.memory
-        standby = recovery == "archive"
-        # With hot_standby off, `standby` is said in crash recovery too, since PostgreSQL 15. That comes to an end.
-        if written.status == "ready" or (written.status == "standby" and standby):
+        if running.ready:
             self._while_starting.close()  # the control file changes at every checkpoint from now on
-            if running.standby is not standby:
-                running.standby = standby
-                self._post(Ready(standby=standby))
-        elif recovery is not None and recovery != running.recovery and not running.ready:
-            running.recovery = recovery
-            self._post(Recovering(recovery))
 
     def _ended(self, running: Running) -> None:
         self._let_go(running)

@@ -28,16 +28,12 @@ from pgsupervisor.system.watch import Watcher
 class HostedLog:
     """The log of one cluster; made and used in the event loop.
 
-    `rotating` has the threads in which it is rotated, and `told` is told of that. `time_zone` returns the log_timezone
-    that the cluster's files name.
+    `rotating` has the threads in which it is rotated, and `told` is told of that.
     """
 
-    def __init__(
-        self, spec: ClusterSpec, watcher: Watcher, rotating: Executor, told: Told, time_zone: Callable[[], str | None]
-    ) -> None:
+    def __init__(self, spec: ClusterSpec, watcher: Watcher, rotating: Executor, told: Told) -> None:
         self._spec = spec
         self._watcher = watcher
-        self._time_zone = time_zone
         self._log = _log(spec)
         self._rotation = Rotation(spec, self._log, watcher, rotating, told)
         self._work: asyncio.Task[None] | None = None
@@ -68,7 +64,7 @@ class HostedLog:
     async def open(self, start: LogStart, *, follow: bool) -> Sequence[AsyncGenerator[LogPiece, None]]:
         """Return what yields the log from there on; to `follow` it, also what is written later."""
         directory = self._spec.data_directory
-        find = partial(logstart.readers, self._log, directory, start, self._time_zone(), follow=follow)
+        find = partial(logstart.readers, self._log, self._spec, start, follow=follow)
         reading = await asyncio.to_thread(find)
         places = {source: reader.place for source, reader in reading.items()}
         news = [News() if follow else None for _ in reading]

@@ -11,10 +11,13 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
+from datetime import tzinfo
 from functools import partial
 
 from pgsupervisor.daemon.following import CollectorReader, Reader, open_collected
 from pgsupervisor.errors import LogUntimedError
+from pgsupervisor.inventory.check import configured_by_files
+from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres.collector import current_logfile, logfiles
 from pgsupervisor.postgres.logline import moment, zone_named
 from pgsupervisor.supervision.kept import LogSource, LogStart
@@ -23,16 +26,12 @@ from pgsupervisor.system.logreader import LogReader
 from pgsupervisor.system.rotation import RotatedLog, parts
 
 
-def readers(
-    log: RotatedLog | None, data_directory: str, start: LogStart, time_zone: str | None, *, follow: bool
-) -> Mapping[LogSource, Reader]:
-    """Return what reads the log from there on, for each place to which the server writes it.
-
-    Two if it is followed. `time_zone` is PostgreSQL's name of the one in which lines have their time, if that is known.
+def readers(log: RotatedLog | None, spec: ClusterSpec, start: LogStart, *, follow: bool) -> Mapping[LogSource, Reader]:
+    """Return what reads the log from there on, for each place to which the server writes it; two if it is followed.
 
     Raises OSError if there is nothing to read, LogUntimedError, and ValueError if it begins at no position.
     """
-    owner, files = _collected(data_directory)
+    owner, files = _collected(spec.data_directory)
     found: dict[LogSource, list[Part]] = {}
     if owner is not None and files:
         found["collector"] = _one_after_the_other(files, owner)
@@ -42,7 +41,7 @@ def readers(
                 found["logfile"] = parts(log.path)
         if not found:
             raise FileNotFoundError(errno.ENOENT, os.strerror(errno.ENOENT), None if log is None else log.path)
-        begins = _resumed(found, start.position) if start.position is not None else _begins(found, start, time_zone)
+        begins = _resumed(found, start.position) if start.position is not None else _begins(found, start, spec)
     if not follow and start.since is None:
         begins = {source: begins[source] for source in (_newest(found),)}
     reading: dict[LogSource, Reader] = {}
@@ -50,9 +49,9 @@ def readers(
         reading["logfile"] = LogReader(log, begins["logfile"])
     if owner is not None and "collector" in begins:
         part = next(each for each in reversed(found["collector"]) if each.begin <= begins["collector"])
-        reading["collector"] = CollectorReader(data_directory, owner, part.path, begins["collector"] - part.begin)
+        reading["collector"] = CollectorReader(spec.data_directory, owner, part.path, begins["collector"] - part.begin)
     elif owner is not None and follow:
-        reading["collector"] = CollectorReader(data_directory, owner)
+        reading["collector"] = CollectorReader(spec.data_directory, owner)
     return reading
 
 
@@ -61,7 +60,7 @@ def encoded(places: Mapping[LogSource, str]) -> str:
     return json.dumps(places)
 
 
-def _begins(found: Mapping[LogSource, list[Part]], start: LogStart, time_zone: str | None) -> dict[LogSource, int]:
+def _begins(found: Mapping[LogSource, list[Part]], start: LogStart, spec: ClusterSpec) -> dict[LogSource, int]:
     """Return the positions at which to begin.
 
     Raises OSError and LogUntimedError.
@@ -70,7 +69,7 @@ def _begins(found: Mapping[LogSource, list[Part]], start: LogStart, time_zone: s
     if start.since is None:
         newest = _newest(found)
         return {**ends, newest: last_lines(found[newest], start.lines, start.most)}
-    when = partial(moment, zone=None if time_zone is None else zone_named(time_zone))
+    when = partial(moment, zone=_time_zone(spec))
     first = {source: first_since(each, start.since, when) for source, each in found.items()}
     if not any(each is not None for each in first.values()):
         raise LogUntimedError(found[_newest(found)][-1].path)
@@ -94,6 +93,13 @@ def _resumed(found: Mapping[LogSource, list[Part]], position: str) -> dict[LogSo
         if part.path == path:
             begins["collector"] = part.begin + min(int(offset), part.size)
     return begins
+
+
+def _time_zone(spec: ClusterSpec) -> tzinfo | None:
+    """Return the time zone in which lines have their time, as far as that can be told."""
+    name = "log_timezone"
+    named = spec.settings.get(name) or (configured_by_files(spec, [name]) or {}).get(name)
+    return None if named is None else zone_named(named)
 
 
 def _newest(found: Mapping[LogSource, list[Part]]) -> LogSource:

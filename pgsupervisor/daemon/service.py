@@ -30,6 +30,7 @@ from pgsupervisor.control.server import ControlServer
 from pgsupervisor.daemon.handover import Handover
 from pgsupervisor.daemon.hosting import HostedPostmaster
 from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.daemon.log import HostedLog
 from pgsupervisor.daemon.program import Program
 from pgsupervisor.daemon.reporting import Reporter
 from pgsupervisor.daemon.upgrade import Upgrade
@@ -190,15 +191,8 @@ class Service:
         )
 
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
-        hosted = HostedPostmaster(
-            spec,
-            post,
-            self._watcher,
-            self._installations,
-            asking=self._asking,
-            rotating=self._rotating,
-            rotated=partial(self._reporter.rotated, spec.name),
-        )
+        log = HostedLog(spec, self._watcher, self._rotating, partial(self._reporter.rotated, spec.name))
+        hosted = HostedPostmaster(spec, post, self._watcher, self._installations, asking=self._asking, log=log)
         if spec.name in self._known:
             hosted.resume(self._known.pop(spec.name))
         self._hosted[spec.name] = hosted

@@ -22,12 +22,12 @@ _DEFAULT_PORT = "5432"
 _ASKED = ("port", "unix_socket_directories")
 
 
-def configured_by_files(cluster: ClusterSpec) -> Mapping[str, str] | None:
-    """Read the cluster's postgresql.conf and postgresql.auto.conf, which wins."""
+def configured_by_files(cluster: ClusterSpec, names: Iterable[str] = _ASKED) -> Mapping[str, str] | None:
+    """Read settings in the cluster's postgresql.conf and postgresql.auto.conf, which wins; None: they are not ours."""
     directory = Path(cluster.data_directory)
     path = Path(cluster.config_file or directory / "postgresql.conf")
     try:
-        said = ConfigFile(path, auto_file=directory / "postgresql.auto.conf").getset(_ASKED)
+        said = ConfigFile(path, auto_file=directory / "postgresql.auto.conf").getset(names)
     except FileNotFoundError:  # no cluster there yet
         return {}
     except OSError:

@@ -123,3 +123,15 @@ def test_there_is_no_inventory(short_directory: Path) -> None:
     finished = pgsupctl("check", "-c", str(short_directory / "inventory.toml"))
     assert (finished.status, finished.output) == (1, "")
     assert finished.errors == f"pgsupctl: {short_directory}/inventory.toml: cannot be read: No such file or directory\n"
+
+
+def test_a_log_that_may_lose_lines(installation: Installation, data_directory: Path, short_directory: Path) -> None:
+    """Where rotating a log is not without danger, that is said, and is no problem; unless it is never rotated."""
+    tables = f'[clusters.shop]\ndata_directory = "{data_directory}"\nlogfile = "/dev/shm/shop.log"\n'
+    path = inventory(short_directory, installation, tables)
+    danger = "rotating the log may lose lines, as tmpfs cannot take off the beginning of a file (ext4 and xfs can)"
+    assert pgsupctl("check", "-c", path) == Finished(0, f"shop: ok\nshop: {danger}\n", "")
+    (told,) = json.loads(pgsupctl("check", "-c", path, "--json").output)["clusters"]
+    assert told == {"name": "shop", "problems": [], "unchecked": None, "rotation": danger}
+    path = inventory(short_directory, installation, f"{tables}logfile_maxbytes = 0\n")
+    assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")

@@ -15,6 +15,7 @@ from servers import owner_name
 
 from pgsupervisor.daemon.hosting import HostedPostmaster
 from pgsupervisor.daemon.installations import Installations
+from pgsupervisor.daemon.log import HostedLog
 from pgsupervisor.inventory import InstallationSpec
 from pgsupervisor.postgres import Cluster
 from pgsupervisor.supervision.life import Exited, Fact, Spawned
@@ -44,7 +45,8 @@ def test_a_start_whose_turn_comes_when_a_server_was_just_found(cluster: Cluster,
             user=owner_name(SERVER_USER),
             logfile=str(short_directory / "a.log"),
         )
-        postmaster = HostedPostmaster(described, post, watcher, Installations(), asking)
+        log = HostedLog(described, watcher, asking, lambda _: None)
+        postmaster = HostedPostmaster(described, post, watcher, Installations(), asking=asking, log=log)
         await postmaster.find()
         await postmaster.spawn()
         postmaster.signal(Signals.SIGINT)

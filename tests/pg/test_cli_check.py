@@ -71,7 +71,7 @@ def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, short_direc
     finished = pgsupctl("check", "-c", path, "--json")
     assert (finished.status, json.loads(finished.output)["clusters"]) == (
         0,
-        [{"name": "shop", "problems": [], "unchecked": unchecked}],
+        [{"name": "shop", "problems": [], "unchecked": unchecked, "rotation": None}],
     )
 
 
@@ -103,7 +103,7 @@ def test_every_problem_of_every_cluster(
         {
             "inventory": path,
             "clusters": [
-                {"name": name, "problems": [line.removeprefix(f"{name}: ")], "unchecked": None}
+                {"name": name, "problems": [line.removeprefix(f"{name}: ")], "unchecked": None, "rotation": None}
                 for name, line in (("shop", shop), ("gone", gone), ("new", new))
             ],
         },

@@ -3,11 +3,14 @@
 from __future__ import annotations
 
 import asyncio
+import socket
 
 import pytest
 from control import Door, play
 
+from pgsupervisor.control.connection import Call, converse
 from pgsupervisor.control.conversations import MAX_CONNECTIONS
+from pgsupervisor.control.protocol import Reply, Request, encode_reply, encode_request
 from pgsupervisor.supervision.life import Timeout
 
 
@@ -260,3 +263,25 @@ def test_the_end_of_the_server_ends_everybody() -> None:
         await door.until("a", "STOPPING")
 
     play(scene)
+
+
+def test_one_who_does_not_take_a_piece_in_time() -> None:
+    """Who leaves a piece unread for longer than there is patience is dropped; what he has still can be read."""
+
+    async def answer(call: Call) -> Reply:
+        while True:
+            await call.stream({"text": "x" * 65_536}, patience=0.01)
+
+    async def world() -> bytes:
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+        with ours, theirs:
+            theirs.sendall(encode_request(Request("io.pgsupervisor.GetLog", {}, more=True)))
+            interruption = asyncio.get_running_loop().create_future()
+            assert await converse(ours, b"", answer, interruption) is None
+            ours.close()
+            return b"".join(iter(lambda: theirs.recv(65_536), b""))
+
+    piece = encode_reply(Reply({"text": "x" * 65_536}, continues=True))
+    got = asyncio.run(world())
+    assert got == (piece * (len(got) // len(piece) + 1))[: len(got)]
+    assert len(got) > len(piece)

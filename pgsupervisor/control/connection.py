@@ -57,10 +57,18 @@ class Call:
         if self._send(parameters) and self._writer.transport.get_write_buffer_size() > _MAX_UNREAD:
             self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
-    async def stream(self, parameters: Parameters) -> None:
-        """Send a reply that others follow, however long, and wait until the client has read enough of it."""
+    async def stream(self, parameters: Parameters, patience: float | None = None) -> None:
+        """Send a reply that others follow, however long, and wait until the client has read enough of it.
+
+        With `patience` (in seconds), one that does not is dropped, and ConnectionAbortedError is raised.
+        """
         self._send(parameters)
-        await self._writer.drain()
+        try:
+            async with asyncio.timeout(patience):
+                await self._writer.drain()
+        except TimeoutError:
+            self._writer.transport.abort()
+            raise ConnectionAbortedError from None
 
     def _send(self, parameters: Parameters) -> bool:
         """Send a reply that others follow, and return True, if the client asked for `more` and still can be told."""

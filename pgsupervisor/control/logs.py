@@ -24,6 +24,9 @@ from pgsupervisor.supervision.kept import Kept, LogPiece, LogStart
 _MOST_AT_ONCE = 1024 * 1024
 """Bytes of a log that one reply holds at most."""
 
+_PATIENCE = 60.0
+"""Seconds in which a reader must have taken a piece. Our own begins again where it was, once it reads again."""
+
 _UNTIMED = "no line says when it was written"
 
 
@@ -105,7 +108,7 @@ class _Sender:
                         # Both at once: what was sent is what need not be sent again.
                         self._positions[name] = piece.position
                         self._call.again = _going_on(self._call.request, self._positions)
-                        await self._call.stream({**answer, "position": piece.position})
+                        await self._call.stream({**answer, "position": piece.position}, patience=_PATIENCE)
 
 
 def _going_on(request: Request, positions: Mapping[str, str]) -> Request:
@@ -120,6 +123,8 @@ def _refusals(kept: Kept) -> Iterator[None]:
     spec = kept.spec
     try:
         yield
+    except ConnectionError:
+        raise  # that is the client's end
     except OSError as error:
         elsewhere = isinstance(error, FileNotFoundError) and spec.log_path is None
         why = f"it {spec.log_elsewhere}" if elsewhere else error.strerror or str(error)

@@ -12,17 +12,15 @@ from __future__ import annotations
 import contextlib
 import gzip
 import os
-import re
 import shutil
 import tempfile
 import zlib
+from itertools import count
 from typing import BinaryIO
 
 GUARDED = os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC
 """How a file is opened in a log directory that others can write to: a symlink must not lead root elsewhere, and a
 FIFO without another end must not hold us up."""
-
-_NUMBER = re.compile(r"([1-9][0-9]*)(\.gz)?")
 
 _COMPRESSED = ".gz"
 
@@ -32,46 +30,46 @@ _TRAILER = 4
 _CHUNK = 1 << 20
 
 
-def archives(log: str) -> dict[int, str]:
-    """Return the paths of the archives of a log by their numbers, the youngest first.
+def archives(log: str) -> list[str]:
+    """Return the paths of the archives of a log, the youngest first.
 
-    Raises OSError if the directory cannot be read.
+    They are looked for by their names, up to the first number that is free: in a directory with the logs of a thousand
+    servers, to list it for each of them would take longer than all else.
     """
-    directory, prefix = os.path.dirname(log), f"{os.path.basename(log)}."
-    found: dict[int, str] = {}
-    # Sorted, so that of one that is there twice, since its compression was cut off, the plain one is taken.
-    for name in sorted(os.listdir(directory)):
-        number = _NUMBER.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
-        if number is not None:
-            found.setdefault(int(number[1]), os.path.join(directory, name))
-    return dict(sorted(found.items()))
+    found: list[str] = []
+    for number in count(1):
+        archive = f"{log}.{number}"
+        # Of one that is there twice, since its compression was cut off, the plain one is taken.
+        path = next((path for path in (archive, archive + _COMPRESSED) if os.path.lexists(path)), None)
+        if path is None:
+            break
+        found.append(path)
+    return found
 
 
 def make_room(log: str) -> None:
-    """Have no archive with the number 1, by adding 1 to all numbers up to the first that is free."""
-    numbered = archives(log)
-    free = next(number for number in range(1, len(numbered) + 2) if number not in numbered)
-    for number in range(free - 1, 0, -1):
-        suffix = _COMPRESSED if numbered[number].endswith(_COMPRESSED) else ""
-        os.rename(numbered[number], f"{log}.{number + 1}{suffix}")
+    """Have no archive with the number 1, by adding 1 to the numbers of all, from the highest down."""
+    numbered = list(enumerate(archives(log), start=1))
+    for number, path in reversed(numbered):
+        os.rename(path, f"{log}.{number + 1}{_COMPRESSED if path.endswith(_COMPRESSED) else ''}")
 
 
 def remove_beyond(log: str, most: int) -> None:
-    """Remove all archives but the `most` youngest."""
-    for path in list(archives(log).values())[most:]:
+    """Remove all archives but the `most` youngest, the oldest first."""
+    for path in reversed(archives(log)[most:]):
         os.unlink(path)
 
 
 def remove_doubles(log: str) -> None:
     """Remove the compressed archives that are there plain as well."""
-    for path in archives(log).values():
+    for path in archives(log):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + _COMPRESSED)
 
 
 def plain(log: str) -> list[str]:
     """Return the paths of the archives that are not compressed, the oldest first."""
-    return [path for path in reversed(archives(log).values()) if not path.endswith(_COMPRESSED)]
+    return [path for path in reversed(archives(log)) if not path.endswith(_COMPRESSED)]
 
 
 def compress(archive: str, into: int) -> None:

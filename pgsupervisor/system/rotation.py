@@ -1,20 +1,20 @@
 """A log that is rotated while a server writes into it, without a line being lost.
 
 The server keeps its descriptor, so the file cannot be renamed away from under it: its beginning is copied into an
-archive, and then taken off (`collapse`). Until the copy is on the disk under a name of its own, the beginning stays;
-and what that name says tells, after we were killed, whether the beginning has been taken off since. If it has not, the
-copy is thrown away; if it has, the copy becomes the archive. So nothing is lost, and nothing is there twice.
+archive, and then taken off (`collapse`). Until the copy is on the disk, the beginning stays; and what is noted at the
+copy tells, after we were killed, whether the beginning has been taken off since. If it has not, the copy is thrown
+away; if it has, the copy becomes the archive. So nothing is lost, and nothing is there twice.
 
     NAME.part           is being copied, or compressed, and worth nothing
-    NAME.0-BLOCK-BEGIN  is a copy that is whole, of a beginning that is being taken off: BLOCK is where on the disk the
-                        log began when it was copied, and BEGIN the position of the copy's first byte
+    NAME.0              is a copy that is whole, of a beginning that is being taken off; at it is noted where on the
+                        disk the log began when it was copied, and the position of the copy's first byte
     NAME.1, NAME.2 …    are archives
 
 Where a file cannot lose its beginning, all of it is copied, and it is emptied then. What is written between the last
 look and that moment is lost; all that can be done is to make the moment short.
 
 A log has *positions*: that of a byte is how many were written before it, and no rotation changes it. How many are gone
-from the file is noted in an extended attribute of it, so that positions outlive us as well.
+from the file is noted at it, so that positions outlive us as well.
 """
 
 from __future__ import annotations
@@ -22,7 +22,6 @@ from __future__ import annotations
 import contextlib
 import errno
 import os
-import re
 import stat
 from collections.abc import Iterator
 from dataclasses import dataclass
@@ -34,12 +33,14 @@ from pgsupervisor.system import archives
 from pgsupervisor.system.archives import GUARDED
 from pgsupervisor.system.collapse import block_size, collapses, first_block, take_off
 from pgsupervisor.system.logparts import Part
+from pgsupervisor.system.notes import note, noted
 from pgsupervisor.system.remote import filesystem
 
-_BEGIN = "user.pgsupervisor.begin"
-"""The extended attribute (xattr(7)): the position of the file's first byte, in decimal digits."""
+_BEGIN = "begin"
+"""The note of the position of a file's first byte."""
 
-_TAKEN = re.compile(r"0-([0-9]+)-([0-9]+)")
+_BLOCK = "block"
+"""The note of where on the disk a log began, at a copy of that; 0 if nobody knew."""
 
 _CHUNK = 1 << 20
 """Bytes that are copied or compared at a time."""
@@ -73,15 +74,11 @@ class RotatedLog:
 
         Raises OSError.
         """
-        directory, prefix = os.path.dirname(self.path), f"{os.path.basename(self.path)}."
         with self.still:
-            for name in os.listdir(directory):
-                taken = _TAKEN.fullmatch(name.removeprefix(prefix)) if name.startswith(prefix) else None
-                copy = os.path.join(directory, name)
-                if taken is not None and self._still_has(copy, int(taken[1])):
-                    os.unlink(copy)
-                elif taken is not None:
-                    self._keep(copy, int(taken[2]))
+            if os.path.lexists(self._copy) and self._still_has_copied():
+                os.unlink(self._copy)
+            elif os.path.lexists(self._copy):
+                self._keep()
             archives.remove_doubles(self.path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._part)
@@ -135,32 +132,32 @@ class RotatedLog:
     def _part(self) -> str:
         return f"{self.path}.part"
 
+    @property
+    def _copy(self) -> str:
+        return f"{self.path}.0"
+
     def _archive(self, log: int, dropped: int, piece: int) -> Rotated:
         """Make an archive of what comes after the first `dropped` bytes, and take both off."""
         with self._new_part(log) as part:
-            _copy(log, part, dropped, piece)
-            os.fsync(part)
-            begin = begin_of(log) + dropped
-            copy = self._whole(first_block(log), begin)
+            _transfer(log, part, dropped, piece)
+            self._make_whole(part, first_block(log), begin_of(log) + dropped)
         with self.still:
-            with _discarded_on_failure(copy):
+            with self._discarded_on_failure():
                 take_off(log, dropped + piece)
-            return Rotated(self._keep(copy, begin), piece, dropped)
+            return Rotated(self._keep(), piece, dropped)
 
     def _archive_all(self, log: int, dropped: int) -> Rotated:
         """Make an archive of all that comes after the first `dropped` bytes, and empty the log."""
         with self._new_part(log) as part:
-            end = _copy(log, part, dropped, os.fstat(log).st_size - dropped)
-            os.fsync(part)
-            begin = begin_of(log) + dropped
-            copy = self._whole(0, begin)
+            end = _transfer(log, part, dropped, os.fstat(log).st_size - dropped)
+            self._make_whole(part, 0, begin_of(log) + dropped)
             with self.still:
-                with _discarded_on_failure(copy):
+                with self._discarded_on_failure():
                     while data := os.pread(log, _CHUNK, end):
                         end += os.write(part, data)
                     os.ftruncate(log, 0)
                 os.fsync(part)
-                return Rotated(self._keep(copy, begin), end - dropped, dropped)
+                return Rotated(self._keep(), end - dropped, dropped)
 
     def _drop(self, log: int, size: int, *, collapsing: bool) -> Rotated:
         """Throw away the first `size` bytes, or all, where that alone is possible."""
@@ -171,7 +168,7 @@ class RotatedLog:
             else:
                 size = os.fstat(log).st_size
                 os.ftruncate(log, 0)
-            _note(log, begin + size)
+            note(log, _BEGIN, begin + size)
         return Rotated(None, 0, size)
 
     @contextlib.contextmanager
@@ -189,29 +186,41 @@ class RotatedLog:
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._part)
 
-    def _whole(self, block: int, begin: int) -> str:
-        """Give the copy the name of one that is whole, and return that."""
-        copy = f"{self.path}.0-{block}-{begin}"
-        with _discarded_on_failure(copy):
-            os.rename(self._part, copy)
-            _bring_to_disk(os.path.dirname(copy))
-        return copy
+    def _make_whole(self, part: int, block: int, begin: int) -> None:
+        """Bring a copy to the disk under its name, with what has to be known of it."""
+        note(part, _BLOCK, block)
+        note(part, _BEGIN, begin)
+        os.fsync(part)
+        with self._discarded_on_failure():
+            os.rename(self._part, self._copy)
+            _bring_to_disk(os.path.dirname(self.path))
 
-    def _keep(self, copy: str, begin: int) -> str:
-        """Make an archive of a copy, now that the log has lost what was copied; `begin` is the position of the copy."""
+    @contextlib.contextmanager
+    def _discarded_on_failure(self) -> Iterator[None]:
+        """Have the copy thrown away if what was copied is to stay in the log."""
+        try:
+            yield
+        except OSError:
+            with contextlib.suppress(FileNotFoundError):
+                os.unlink(self._copy)
+            raise
+
+    def _keep(self) -> str:
+        """Make an archive of the copy, now that the log has lost what was copied."""
         with contextlib.suppress(FileNotFoundError), self._opened(os.O_RDWR) as log:
-            _note(log, begin + os.stat(copy).st_size)
+            note(log, _BEGIN, noted(self._copy, _BEGIN) + os.stat(self._copy).st_size)
         archives.make_room(self.path)
         archive = f"{self.path}.1"
-        os.rename(copy, archive)
+        os.rename(self._copy, archive)
         return archive
 
-    def _still_has(self, copy: str, block: int) -> bool:
-        """Tell whether the log still has what was copied; `block` is where on the disk that was."""
+    def _still_has_copied(self) -> bool:
+        """Tell whether the log still has what is in the copy."""
+        block = noted(self._copy, _BLOCK)
         with contextlib.suppress(FileNotFoundError), self._opened(os.O_RDWR) as log:
             if block:
                 return first_block(log) == block
-            with archives.open_archive(copy) as copied:
+            with archives.open_archive(self._copy) as copied:
                 beginning = copied.read(_CHUNK)
             return os.pread(log, len(beginning), 0) == beginning
         return False
@@ -232,7 +241,7 @@ def parts(log: str) -> list[Part]:
     """
     with _readable(log) as file:
         found = [Part(log, begin_of(file.fileno()), os.fstat(file.fileno()).st_size, partial(_readable, log))]
-    for archive in archives.archives(log).values():
+    for archive in archives.archives(log):
         size = archives.size_of(archive)
         found.append(Part(archive, found[-1].begin - size, size, partial(archives.open_archive, archive)))
     return found[::-1]
@@ -258,15 +267,7 @@ def danger(log: str) -> str:
 
 def begin_of(descriptor: int) -> int:
     """Return the position of the first byte of a log that is open."""
-    with contextlib.suppress(OSError):
-        noted = os.getxattr(descriptor, _BEGIN)
-        if noted.isdigit():
-            return int(noted)
-    return 0
-
-
-def _readable(path: str) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb")
+    return noted(descriptor, _BEGIN)
 
 
 def end_of(descriptor: int) -> int:
@@ -274,13 +275,11 @@ def end_of(descriptor: int) -> int:
     return begin_of(descriptor) + os.fstat(descriptor).st_size
 
 
-def _note(descriptor: int, begin: int) -> None:
-    """Note the position of a log's first byte, where the file system has room for that."""
-    with contextlib.suppress(OSError):
-        os.setxattr(descriptor, _BEGIN, b"%d" % begin)
+def _readable(path: str) -> BinaryIO:
+    return os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb")
 
 
-def _copy(source: int, target: int, start: int, size: int) -> int:
+def _transfer(source: int, target: int, start: int, size: int) -> int:
     """Copy `size` bytes from `start` on, in the kernel, and return where they end.
 
     Raises OSError, also if there are fewer: somebody else has cut the file meanwhile.
@@ -292,17 +291,6 @@ def _copy(source: int, target: int, start: int, size: int) -> int:
             raise OSError(errno.ESTALE, "somebody else has cut it meanwhile")
         start += copied
     return end
-
-
-@contextlib.contextmanager
-def _discarded_on_failure(copy: str) -> Iterator[None]:
-    """Have a copy thrown away if what was copied is to stay in the log."""
-    try:
-        yield
-    except OSError:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(copy)
-        raise
 
 
 def _bring_to_disk(directory: str) -> None:

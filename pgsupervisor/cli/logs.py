@@ -63,33 +63,37 @@ def run(arguments: Namespace, screen: Screen) -> int:
 
 
 def _pieces(arguments: Namespace, since: float | None) -> Iterator[LogPiece]:
-    """Yield what comes from all logs, as it comes."""
+    """Yield what comes from all logs, as it comes; who follows them waits for a daemon that is gone."""
     positions: dict[str, str] = {}
     gone: float | None = None
     while True:
         try:
-            with Client(arguments.socket) as client:
-                for answer in client.stream(
-                    "GetLog",
-                    names=arguments.names,
-                    lines=arguments.lines,
-                    since=since,
-                    follow=arguments.follow,
-                    positions=[{"name": name, "position": position} for name, position in positions.items()],
-                ):
-                    piece = cast("LogPiece", answer)
-                    gone = None
-                    if "position" in piece:
-                        positions[piece["name"]] = piece["position"]
-                        yield piece
-                    elif "why" in piece:
-                        print(f"pgsupctl: {escape(piece['name'])}: {escape(piece['why'])}", file=sys.stderr)
-                return
+            for piece in _asked(arguments, since, positions):
+                gone = None
+                yield piece
         except DaemonUnreachableError:
-            gone = gone or time.monotonic()
-            if not (arguments.follow and positions) or time.monotonic() - gone > _PATIENCE:
+            if not (arguments.follow and positions) or (gone is not None and time.monotonic() - gone > _PATIENCE):
                 raise
+        else:
+            return
+        if gone is None:
+            gone = time.monotonic()
+            print("pgsupctl: pgsupervisord is gone; waiting for it to come back", file=sys.stderr)
         time.sleep(_AGAIN)
+
+
+def _asked(arguments: Namespace, since: float | None, positions: dict[str, str]) -> Iterator[LogPiece]:
+    """Yield what one daemon sends, from the positions on, which are brought up to date."""
+    asked = {"names": arguments.names, "lines": arguments.lines, "since": since, "follow": arguments.follow}
+    begin = [{"name": name, "position": position} for name, position in positions.items()]
+    with Client(arguments.socket) as client:
+        for answer in client.stream("GetLog", **asked, positions=begin):
+            piece = cast("LogPiece", answer)
+            if "position" in piece:
+                positions[piece["name"]] = piece["position"]
+                yield piece
+            elif "why" in piece:
+                print(f"pgsupctl: {escape(piece['name'])}: {escape(piece['why'])}", file=sys.stderr)
 
 
 def _whole_lines(pieces: Iterator[LogPiece]) -> Iterator[tuple[str, str]]:

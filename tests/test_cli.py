@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import signal
+import threading
 import time
 from collections.abc import Iterator
 from contextlib import ExitStack
@@ -224,11 +225,23 @@ def test_lines_of_several_logs_say_whose_they_are(path: str) -> None:
 def test_logs_are_followed_line_by_line(path: str) -> None:
     """Pieces end anywhere; what is printed at once is every line that is complete, of each log by itself."""
     scripts = logs(("shop", "o"), ("web", "x\n"), ("shop", "ne\nt"), ("shop", "wo\nth"), ends=False)
-    with FakeDaemon(path, scripts), started("-s", path, "logs", "-f", "shop", "web") as process:
+    get_log, over = scripts["GetLog"], threading.Event()
+
+    def and_nothing_more(parameters: Parameters) -> Iterator[Reply | bytes | None]:
+        for answer in get_log(parameters):
+            if answer is None:
+                over.wait(timeout=30)
+            yield answer
+
+    with (
+        FakeDaemon(path, {**scripts, "GetLog": and_nothing_more}),
+        started("-s", path, "logs", "-f", "shop", "web") as process,
+    ):
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
         rest, errors = process.communicate(timeout=30)
+        over.set()
     assert lines == [b"web: x\n", b"shop: one\n", b"shop: two\n"]
     assert (process.returncode, rest, errors) == (130, b"", b"")
 

@@ -175,17 +175,23 @@ def test_update_says_what_it_did(path: str) -> None:
     assert finished == Finished(0, "Nothing changes.\n", "")
 
 
-def logs(*pieces: tuple[str, str], ends: bool = True) -> dict[str, Script]:
+def logs(*pieces: tuple[str, str], over: threading.Event | None = None) -> dict[str, Script]:
     """Return the scripts of a daemon that sends these pieces of logs, each with its number as position.
 
-    Unless that `ends`, nothing more comes, and in the end it hangs up.
+    That ends the answer; or nothing more comes, and the daemon hangs up when it is `over`.
     """
-    names = dict.fromkeys(name for name, _ in pieces)
-    sent = [
-        part(name=name, source="logfile", text=text, position=str(number)) for number, (name, text) in enumerate(pieces)
-    ]
-    clusters = [cluster(name) for name in names]
-    return {"GetStatus": says(reply(clusters=clusters)), "GetLog": says(*sent, reply(text="") if ends else None)}
+
+    def get_log(_parameters: Parameters) -> Iterator[Reply | None]:
+        for number, (name, text) in enumerate(pieces):
+            yield part(name=name, source="logfile", text=text, position=str(number))
+        if over is None:
+            yield reply(text="")
+        else:
+            over.wait(timeout=30)
+            yield None
+
+    clusters = [cluster(name) for name in dict.fromkeys(name for name, _ in pieces)]
+    return {"GetStatus": says(reply(clusters=clusters)), "GetLog": get_log}
 
 
 def test_a_log_is_printed_byte_by_byte(path: str) -> None:
@@ -224,19 +230,9 @@ def test_lines_of_several_logs_say_whose_they_are(path: str) -> None:
 
 def test_logs_are_followed_line_by_line(path: str) -> None:
     """Pieces end anywhere; what is printed at once is every line that is complete, of each log by itself."""
-    scripts = logs(("shop", "o"), ("web", "x\n"), ("shop", "ne\nt"), ("shop", "wo\nth"), ends=False)
-    get_log, over = scripts["GetLog"], threading.Event()
-
-    def and_nothing_more(parameters: Parameters) -> Iterator[Reply | bytes | None]:
-        for answer in get_log(parameters):
-            if answer is None:
-                over.wait(timeout=30)
-            yield answer
-
-    with (
-        FakeDaemon(path, {**scripts, "GetLog": and_nothing_more}),
-        started("-s", path, "logs", "-f", "shop", "web") as process,
-    ):
+    over = threading.Event()
+    scripts = logs(("shop", "o"), ("web", "x\n"), ("shop", "ne\nt"), ("shop", "wo\nth"), over=over)
+    with FakeDaemon(path, scripts), started("-s", path, "logs", "-f", "shop", "web") as process:
         assert process.stdout is not None
         lines = [process.stdout.readline() for _ in range(3)]
         process.send_signal(signal.SIGINT)
@@ -248,11 +244,13 @@ def test_logs_are_followed_line_by_line(path: str) -> None:
 
 def test_logs_are_followed_past_the_end_of_a_daemon(path: str) -> None:
     """Who follows a log goes on with the next daemon, where he was, in the middle of a line if need be."""
+    over = threading.Event()
     with ExitStack() as ended:
-        first = ended.enter_context(FakeDaemon(path, logs(("shop", "one\nt"), ends=False)))
+        first = ended.enter_context(FakeDaemon(path, logs(("shop", "one\nt"), over=over)))
         with started("-s", path, "logs", "-f", "shop") as process:
             assert process.stdout is not None
             lines = [process.stdout.readline()]
+            over.set()
             ended.close()
             with FakeDaemon(path, logs(("shop", "wo\n"))) as second:
                 lines += process.stdout.readlines()
@@ -265,7 +263,7 @@ def test_logs_are_followed_past_the_end_of_a_daemon(path: str) -> None:
         [],
         [{"name": "shop", "position": "0"}],
     ]
-    assert asked(path, logs(("shop", "one\n"), ends=False), "logs", "shop")[1].status == 4
+    assert asked(path, logs(("shop", "one\n"), over=over), "logs", "shop")[1].status == 4
 
 
 def test_what_the_daemon_is(path: str) -> None:

@@ -62,7 +62,7 @@ def remove_beyond(log: str, most: int) -> None:
 
 def remove_doubles(log: str) -> None:
     """Remove the compressed archives that are there plain as well."""
-    for path in archives(log):
+    for path in plain(log):
         with contextlib.suppress(FileNotFoundError):
             os.unlink(path + _COMPRESSED)
 
@@ -105,7 +105,7 @@ def open_archive(path: str) -> BinaryIO:
         with source, gzip.GzipFile(fileobj=source) as packed:
             try:
                 shutil.copyfileobj(packed, unpacked, _CHUNK)
-            except (EOFError, zlib.error) as error:
+            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
                 raise gzip.BadGzipFile(f"{path} is damaged") from error
         unpacked.seek(0)
         failed.pop_all()

@@ -40,11 +40,17 @@ _fallocate.restype = ctypes.c_int
 
 
 def collapses(descriptor: int) -> bool:
-    """Tell whether the file can lose its beginning; it must be open for writing, and nothing is changed."""
+    """Tell whether the file can lose its beginning; it must be open for writing, and nothing is changed.
+
+    Raises OSError if nothing may be taken off this one.
+    """
     try:
         _collapse(descriptor, _FAR, block_size(descriptor))
     except OSError as error:
-        return error.errno != errno.EOPNOTSUPP
+        if error.errno in {errno.EOPNOTSUPP, errno.ENOSYS}:
+            return False
+        if error.errno != errno.EINVAL:
+            raise
     return True
 
 

@@ -59,24 +59,42 @@ def last_lines(parts: Sequence[Part], lines: int, most: int | None = None) -> in
 def first_since(parts: Sequence[Part], when: float, moment: Moment) -> int | None:
     """Return the position of the first line that was written at `when` (a Unix time) or later, else of the end. Blocks.
 
-    None if there are lines, and none of them says when it was written. Raises OSError.
+    That of all that there is, if all lines that say so are of that time. None if there are lines, and none of them
+    says when it was written. Raises OSError.
     """
-    begin = parts[-1].end if parts[-1].end == parts[0].begin else None
-    for part in reversed(parts):
+    younger: int | None = None  # where the first line of the parts behind is
+    for number in range(len(parts) - 1, -1, -1):
+        part = parts[number]
         # Of a file that was last written before, all lines are old.
-        if part is not parts[-1] and os.stat(part.path).st_mtime < when:
-            return part.end
+        if number < len(parts) - 1 and os.stat(part.path).st_mtime < when:
+            return part.end if younger is None else younger
         with contextlib.closing(part.open()) as file:
             first = next(_moments(file, 0, part.size, moment), None)
+            if first is not None and first[0] == 0 and not _end_with_a_line(parts[:number]):
+                # What the rest of a line speaks of is not when it was written.
+                first = next(_moments(file, 1, part.size, moment), None)
             if first is not None and first[1] < when:
-                return part.begin + _search(file, part.size, when, moment)
-            begin = parts[0].begin if first is not None else begin
-    return begin
+                found = _search(file, first[0] + 1, part.size, when, moment)
+                return part.begin + found if found < part.size or younger is None else younger
+            younger = younger if first is None else part.begin + first[0]
+    if younger is None and parts[-1].end > parts[0].begin:
+        return None
+    return parts[0].begin
 
 
-def _search(file: BinaryIO, size: int, when: float, moment: Moment) -> int:
-    """Return the offset of the first line in a file that was written at `when` or later; its size if there is none."""
-    low, high = 0, size
+def _end_with_a_line(parts: Sequence[Part]) -> bool:
+    """Tell whether the parts end where a line does."""
+    for part in reversed(parts):
+        if part.size:
+            with contextlib.closing(part.open()) as file:
+                file.seek(part.size - 1)
+                return file.read(1) == b"\n"
+    return True
+
+
+def _search(file: BinaryIO, low: int, size: int, when: float, moment: Moment) -> int:
+    """Return the offset of the first line from `low` on that was written at `when` or later; `size` if there is none."""
+    high = size
     while low < high:
         middle = (low + high) // 2
         found = next(_moments(file, middle, high, moment), None)

@@ -9,12 +9,15 @@ import contextlib
 import errno
 import os
 
+_MOST_DIGITS = 18
+"""Digits of a number that can be: whoever owns the file may have noted any."""
+
 
 def noted(file: int | str, name: str) -> int:
     """Return the number that is noted at a file, by its descriptor or path; 0 if there is none, or no number."""
     with contextlib.suppress(OSError):
         value = os.getxattr(file, f"user.pgsupervisor.{name}")
-        if value.isdigit():
+        if value.isdigit() and len(value) <= _MOST_DIGITS:
             return int(value)
     return 0
 

@@ -222,7 +222,9 @@ class RotatedLog:
                 return first_block(log) == block
             with archives.open_archive(self._copy) as copied:
                 beginning = copied.read(_CHUNK)
-            return os.pread(log, len(beginning), 0) == beginning
+            # What comes before it in the log was to be thrown away with it.
+            place = noted(self._copy, _BEGIN) - begin_of(log)
+            return place >= 0 and os.pread(log, len(beginning), place) == beginning
         return False
 
     @contextlib.contextmanager

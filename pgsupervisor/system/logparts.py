@@ -93,7 +93,7 @@ def _end_with_a_line(parts: Sequence[Part]) -> bool:
 
 
 def _search(file: BinaryIO, low: int, size: int, when: float, moment: Moment) -> int:
-    """Return the offset of the first line from `low` on that was written at `when` or later; `size` if there is none."""
+    """Return the offset of the first line from `low` on that was written at `when` or later, else the `size`."""
     high = size
     while low < high:
         middle = (low + high) // 2

@@ -231,7 +231,7 @@ def test_the_end_of_a_log() -> None:
         assert await one.call("GetLog", {"names": ["a"], "since": 7.5}) == {
             "parameters": {"text": "one\ntwo\nth\udcff\n"}
         }
-        assert log.opened == [LogStart(2), LogStart(10, since=7.5)]
+        assert log.opened == [LogStart(2, 2**20), LogStart(10, 2**20, 7.5)]
 
     play(scene)
 

@@ -36,21 +36,21 @@ async def tail(kept: Kept, asked: Logs) -> Parameters:
     Raises RefusalError and InvalidParameterError.
     """
     text = b""
-    for source in await _open(kept, asked):
+    for source in await _open(kept, asked, most=_MOST_AT_ONCE):
         with _refusals(kept):
             async for piece in source:
                 text = (text + piece.text)[-_MOST_AT_ONCE:]
     return {"text": _text(text)}
 
 
-async def _open(kept: Kept, asked: Logs) -> Sequence[AsyncGenerator[LogPiece, None]]:
+async def _open(kept: Kept, asked: Logs, most: int | None = None) -> Sequence[AsyncGenerator[LogPiece, None]]:
     """Open the log of a cluster.
 
     Raises RefusalError and InvalidParameterError.
     """
     position = next((each.position for each in asked.positions or () if each.name == kept.spec.name), None)
     with _refusals(kept):
-        start = LogStart(asked.lines, since=asked.since, position=position)
+        start = LogStart(asked.lines, most, asked.since, position)
         return await kept.postmaster.log.open(start, follow=asked.follow)
 
 

@@ -66,7 +66,12 @@ class LogReader:
 
     def _next(self) -> bytes | None:
         """Read in the log; None if an archive had to be opened instead."""
-        log = os.open(self._log.path, os.O_RDONLY | GUARDED)
+        try:
+            log = os.open(self._log.path, os.O_RDONLY | GUARDED)
+        except FileNotFoundError:
+            if self._inode is None:
+                raise
+            return b""  # there may be another one some day
         try:
             facts, begin = os.fstat(log), begin_of(log)
             renewed = self._inode not in {None, facts.st_ino} or self.position > begin + facts.st_size

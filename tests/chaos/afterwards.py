@@ -16,6 +16,9 @@ from servers import sql
 
 from pgsupervisor.system.process import hold
 
+_ONE_SHOT = " mask:80000002 "
+"""What a watch has that tells of a write, once (IN_ONESHOT, proc_pid_fdinfo(5))."""
+
 
 def lost(site: Site, acknowledged: Mapping[str, set[int]]) -> dict[str, set[int]]:
     """Return, by cluster, the rows whose commit was acknowledged and which are not there."""
@@ -43,12 +46,16 @@ def _is_gone(pid: int) -> bool:
 
 
 def holdings(pid: int) -> Counter[str]:
-    """Count what a process holds: descriptors by what they are of, inotify watches, threads, zombies."""
+    """Count what a process holds: descriptors by what they are of, inotify watches, threads, zombies.
+
+    That a log is written to is asked for once, when it has been quiet for a while: such a watch may be there or not.
+    """
     held: Counter[str] = Counter()
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
         held[re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{descriptor}"))] += 1
         about = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text(encoding="utf-8")
-        held["inotify watches"] += about.count("inotify wd:")
+        watches = [line for line in about.splitlines() if line.startswith("inotify wd:")]
+        held["inotify watches"] += len([line for line in watches if _ONE_SHOT not in line])
     held["threads"] = len(os.listdir(f"/proc/{pid}/task"))
     children = psutil.Process(pid).children()
     held["zombies"] = [child.status() for child in children].count(psutil.STATUS_ZOMBIE)

@@ -67,7 +67,9 @@ def _add(site: Site, new_data_directory: NewDataDirectory, number: int, disk: Di
         file.write(f"include_if_exists '{INCLUDED}'\n")
     write(data_directory / INCLUDED, "", data_directory)
     quick = {"restart_delay": "50ms", "restart_max_delay": "1s", "stop_timeout": "2s", "reload_delay": "100ms"}
-    site.declare(name, data_directory, installation, **quick, **_KEYS[number // 2])
+    # Small enough that they are rotated all the time.
+    log = {"logfile_maxbytes": "16kB", "logfile_backups": 20, "logfile_compress": number % 2 == 1}
+    site.declare(name, data_directory, installation, **quick, **log, **_KEYS[number // 2])
 
 
 def psql(site: Site, name: str, *arguments: str) -> list[str]:

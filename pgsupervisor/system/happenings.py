@@ -36,6 +36,7 @@ from watchdog.observers.inotify_c import (
     InotifyEvent,
     InotifyFD,
     Mask,
+    WatchCallback,
     WatchDescriptor,
 )
 from watchdog.observers.polling import PollingObserver
@@ -113,25 +114,21 @@ class Inotify(InotifyFD):
 
         Raises OSError; ENOSPC means that no watch is left.
         """
-        mask = Mask(_ENTRIES | _HOW | (_WRITES if contents else 0))
-        number = CallbackId(next(self._ids))
-        descriptor = self.add_callback(os.fsencode(path), mask, _Callback(tell), number)
-        end = partial(self.remove_callbacks, [(descriptor, number)])
-        if descriptor == _NO_WATCH:
-            # watchdog keeps quiet about EACCES, and about this error alone (InotifyFD._raise_error).
-            end()
-            raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
-        return end
+        return self._ask(path, Mask(_ENTRIES | _HOW | (_WRITES if contents else 0)), _Callback(tell))
 
     def once(self, path: str, tell: Callable[[], object]) -> End:
         """Tell, once, that a file has been written to.
 
         However busy the file is, no more comes of it until somebody asks again. Raises OSError, as `watch` does.
         """
+        return self._ask(path, _WRITTEN_ONCE, _Once(tell))
+
+    def _ask(self, path: str, mask: Mask, callback: WatchCallback) -> End:
         number = CallbackId(next(self._ids))
-        descriptor = self.add_callback(os.fsencode(path), _WRITTEN_ONCE, _Once(tell), number)
+        descriptor = self.add_callback(os.fsencode(path), mask, callback, number)
         end = partial(self.remove_callbacks, [(descriptor, number)])
         if descriptor == _NO_WATCH:
+            # watchdog keeps quiet about EACCES, and about this error alone (InotifyFD._raise_error).
             end()
             raise PermissionError(errno.EACCES, os.strerror(errno.EACCES), path)
         return end

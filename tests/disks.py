@@ -23,9 +23,15 @@ class Disk:
 
     def fill(self) -> None:
         """Leave no byte of it free."""
-        with contextlib.suppress(OSError), self._ballast.open("ab", buffering=0) as file:
-            while True:
-                file.write(bytes(64 * 1024))
+        with self._ballast.open("ab", buffering=0) as file:
+            before = -1
+            # Some of what is kept back for files that are not on the disk yet is free when they are.
+            while before != (before := file.tell()):
+                for size in (64 * 1024, 1024):
+                    with contextlib.suppress(OSError):
+                        while True:
+                            file.write(bytes(size))
+                os.fsync(file.fileno())
 
     def free(self) -> None:
         """Give back what `fill` took."""
@@ -37,15 +43,41 @@ class Disk:
 
 
 @contextlib.contextmanager
-def small_disk(path: Path, megabytes: int) -> Iterator[Disk]:
-    """Have a disk at a path that does not exist yet; whoever still works on it keeps what he has open."""
+def small_disk(path: Path, megabytes: int, kind: str = "tmpfs") -> Iterator[Disk]:
+    """Have a disk at a path that does not exist yet; whoever still works on it keeps what he has open.
+
+    Its file system is of that `kind`: tmpfs, ramfs (which has no extended attributes, and no limit) or ext4.
+    """
     path.mkdir()
+    image = path.with_suffix(".image")
     uid = os.geteuid() if SERVER_USER is None else SERVER_USER.uid
-    _run("mount", "-t", "tmpfs", "-o", f"size={megabytes}m,uid={uid},mode=755", "tmpfs", str(path))
     try:
-        yield Disk(path)
+        if kind == "ext4":
+            with image.open("wb") as file:
+                file.truncate(megabytes << 20)
+            _run(
+                "mkfs.ext4",
+                "-q",
+                "-m",
+                "0",
+                "-b",
+                "4096",
+                "-O",
+                "^has_journal",
+                "-E",
+                f"root_owner={uid}:0",
+                str(image),
+            )
+            _run("mount", "-o", "loop", str(image), str(path))
+        else:
+            options = f"uid={uid},size={megabytes}m,mode=755" if kind == "tmpfs" else "mode=755"
+            _run("mount", "-t", kind, "-o", options, kind, str(path))
+        try:
+            yield Disk(path)
+        finally:
+            _run("umount", "--lazy", str(path))
     finally:
-        _run("umount", "--lazy", str(path))
+        image.unlink(missing_ok=True)
 
 
 @contextlib.contextmanager

@@ -3,27 +3,20 @@
 from __future__ import annotations
 
 import os
-import sys
 import tempfile
 import threading
 from collections.abc import Callable, Iterator
 from itertools import count
 from pathlib import Path
-from types import FrameType
 
 import pytest
-from logs import put_together
+from logs import BLOCK, TEXT, killed_at, put_together, rotate_all, write
 
 from pgsupervisor.system import collapse
 from pgsupervisor.system.archives import archives
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import user
 from pgsupervisor.system.rotation import Rotated, RotatedLog, danger, end_of, parts
-
-BLOCK = 4096
-
-TEXT = b"".join(b"%08d %s\n" % (number, b"x" * 54) for number in range(1000))
-"""A thousand lines of 64 bytes, all different."""
 
 SAME = b"the same line, every time, as a server may well write it......\n" * 1000
 """A text that is the same wherever it is looked at."""
@@ -38,21 +31,12 @@ def log(tmp_path: Path) -> RotatedLog:
     return RotatedLog(str(tmp_path / "log"))
 
 
-def write(log: RotatedLog, text: bytes) -> None:
-    with open_for_append(log.path, None) as file:
-        file.write(text)
-
-
 def read(log: RotatedLog) -> bytes:
     return put_together(Path(log.path))
 
 
 def names(log: RotatedLog) -> list[str]:
     return sorted(os.listdir(os.path.dirname(log.path)))
-
-
-def rotate_all(log: RotatedLog, most: int, keep: int) -> list[Rotated]:
-    return list(iter(lambda: log.rotate(most, keep), None))
 
 
 def test_what_is_not_too_large_is_left_alone(log: RotatedLog) -> None:
@@ -129,27 +113,6 @@ def test_who_writes_meanwhile_loses_nothing(log: RotatedLog) -> None:
         log.compress()
     writer.join()
     assert read(log) == b"".join(TEXT[start : start + 64] * 20 for start in range(0, len(TEXT), 64))
-
-
-def killed_at(line: int, work: Callable[[], object]) -> bool:
-    """Do work in a process that is ended at the line with this number, as it goes through them; tell whether it was."""
-    child = os.fork()
-    if child:
-        return os.waitstatus_to_exitcode(os.waitpid(child, 0)[1]) != 0
-    lines = count(1)
-
-    def trace(frame: FrameType, event: str, _argument: object) -> Callable[..., object] | None:
-        if not frame.f_code.co_filename.endswith(("/rotation.py", "/archives.py")):
-            return None
-        if event == "line" and next(lines) == line:
-            os._exit(9)
-        return trace
-
-    sys.settrace(trace)
-    try:
-        work()
-    finally:
-        os._exit(0)
 
 
 @pytest.fixture

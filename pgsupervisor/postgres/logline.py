@@ -37,16 +37,18 @@ def moment(line: bytes, zone: tzinfo | None) -> float | None:
 
     None if the line does not say; it may be part of a message that has several lines.
     """
-    beginning = line[:_SEARCHED]
-    found = _TIME.search(beginning)
+    # The other lines of a message begin with a tab (append_with_tabs in elog.c), and may speak of any time.
+    beginning = b"" if line.startswith(b"\t") else line[:_SEARCHED]
+    found, epoch = _TIME.search(beginning), _EPOCH.search(beginning)
+    if epoch is not None and (found is None or epoch.start() < found.start()):
+        return float(epoch[1])
     if found is None:
-        epoch = _EPOCH.search(beginning)
-        return None if epoch is None else float(epoch[1])
+        return None
     try:
         local = datetime.fromisoformat(found[1].decode("ascii"))
-    except ValueError:  # such as the 31st of June
+        return _in(local, found[2].decode("ascii"), zone).timestamp()
+    except (ValueError, OverflowError):  # such as the 31st of June
         return None
-    return _in(local, found[2].decode("ascii"), zone).timestamp()
 
 
 def _in(local: datetime, abbreviation: str, zone: tzinfo | None) -> datetime:

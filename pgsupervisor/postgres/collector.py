@@ -26,7 +26,7 @@ def current_logfile(data_directory: str) -> str | None:
     directory cannot be read.
     """
     try:
-        lines = Path(data_directory, NAME).read_bytes().decode("utf-8", "surrogateescape").splitlines()
+        lines = Path(data_directory, NAME).read_bytes().decode("utf-8", "surrogateescape").split("\n")
     except FileNotFoundError:
         return None
     named = dict(line.split(" ", 1) for line in lines if " " in line)
@@ -43,7 +43,7 @@ def logfiles(current: str) -> list[str]:
     written: dict[str, int] = {}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
-        if path != current and name.endswith(suffix):
+        if path != current and os.path.splitext(name)[1] == suffix:
             with contextlib.suppress(FileNotFoundError):  # removed in this moment
                 written[path] = os.lstat(path).st_mtime_ns
-    return [*sorted(written, key=written.__getitem__), current]
+    return [*sorted(written, key=lambda path: (written[path], path)), current]

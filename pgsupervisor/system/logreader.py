@@ -19,11 +19,15 @@ from pgsupervisor.system.rotation import RotatedLog, begin_of, parts
 BLOCK = 64 * 1024
 """Bytes that are read at a time."""
 
+_GONE = 0
+"""The inode that no file has: the next may have that of the last."""
+
 
 class LogReader:
     """Reads a log from a position on; made for following.
 
-    A log that became shorter than what was read, or that is another file by now, is read from its beginning.
+    A log that became shorter than what was read, or that is another file by now, is read from its beginning; while it
+    is not there, there is nothing to read.
     """
 
     def __init__(self, log: RotatedLog, position: int) -> None:
@@ -69,9 +73,8 @@ class LogReader:
         try:
             log = os.open(self._log.path, os.O_RDONLY | GUARDED)
         except FileNotFoundError:
-            if self._inode is None:
-                raise
-            return b""  # there may be another one some day
+            self._inode = _GONE
+            return b""
         try:
             facts, begin = os.fstat(log), begin_of(log)
             renewed = self._inode not in {None, facts.st_ino} or self.position > begin + facts.st_size

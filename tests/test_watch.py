@@ -9,7 +9,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
-from watching import LIMIT, Ear, kernel_watches, quiet, watching
+from watching import LIMIT, BusyInotify, Ear, kernel_watches, quiet, watching
 
 from pgsupervisor.system.happenings import Inotify
 from pgsupervisor.system.watch import Watcher
@@ -263,17 +263,6 @@ def test_cancel_by_one_who_is_told(tmp_path: Path) -> None:
         assert second.times == 0
 
     watching(play)
-
-
-class BusyInotify(Inotify):
-    """An inotify whose reader comes to read only when it is let."""
-
-    free = threading.Event()
-
-    def read_events(self, *, event_buffer_size: int = 2**16) -> list[InotifyEvent]:
-        """Read, sooner or later."""
-        self.free.wait()
-        return super().read_events(event_buffer_size=event_buffer_size)
 
 
 def test_overflow(tmp_path: Path) -> None:

@@ -5,10 +5,12 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import os
+import threading
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
 
 from machine import SERVER_USER
+from watchdog.observers.inotify_c import InotifyEvent
 
 from pgsupervisor.system.happenings import Inotify
 from pgsupervisor.system.remote import remote_filesystem
@@ -102,3 +104,14 @@ def unprivileged() -> Iterator[None]:
         yield
     finally:
         os.seteuid(0)
+
+
+class BusyInotify(Inotify):
+    """An inotify whose reader comes to read only when it is let."""
+
+    free = threading.Event()
+
+    def read_events(self, *, event_buffer_size: int = 2**16) -> list[InotifyEvent]:
+        """Read, sooner or later."""
+        self.free.wait()
+        return super().read_events(event_buffer_size=event_buffer_size)

@@ -61,6 +61,7 @@ class Watcher:
         self._refused = refused
         self._remote = remote
         self._directories: dict[str, _Directory] = {}
+        self._growths: set[_Growth] = set()
         self._polling = Polling()
         self._no_inotify: str | None = None
         self._inotify: Inotify | None = None
@@ -103,12 +104,13 @@ class Watcher:
         Whatever is written afterwards is not told until it is asked for again, so that a busy file costs nothing.
         Returns what ends the wait. Raises OSError if there is no such file.
         """
-        waiting = _Growth(grown)
+        waiting = _Growth(grown, self._growths)
         try:
             waiting.end = self._once(path, partial(self._loop.call_soon_threadsafe, waiting.tell))
         except OSError as error:
             _refusal(error)
             waiting.end = self._loop.call_later(_UNTOLD, waiting.tell).cancel
+        self._growths.add(waiting)
         return waiting.cancel
 
     def polling(self, directory: str) -> str | None:
@@ -121,6 +123,8 @@ class Watcher:
         for watched in self._directories.values():
             watched.listeners = ()
         self._directories.clear()
+        for growth in tuple(self._growths):
+            growth.cancel()
         self._polling.close()
         if self._inotify is not None:
             self._inotify.stop()
@@ -128,6 +132,7 @@ class Watcher:
 
     def _once(self, path: str, tell: Callable[[], object]) -> End:
         if self._inotify is None:
+            os.lstat(path)
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
         return self._inotify.once(path, tell)
 
@@ -205,22 +210,22 @@ class _Listener:
 
 @dataclass(slots=True, eq=False)
 class _Growth:
-    """Who waits for a file to be written to, once."""
+    """One of those who wait for a file to be written to, once."""
 
     grown: Changed
+    waiting: set[_Growth]
     end: End = lambda: None
-    waiting: bool = True
 
     def tell(self) -> None:
         """Say that it was."""
-        if self.waiting:
+        if self in self.waiting:
             self.cancel()
             self.grown()
 
     def cancel(self) -> None:
         """Wait no more."""
-        if self.waiting:
-            self.waiting = False
+        if self in self.waiting:
+            self.waiting.remove(self)
             self.end()
 
 

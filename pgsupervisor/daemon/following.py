@@ -73,12 +73,14 @@ async def pieces(reader: Reader, watcher: Watcher, news: News | None) -> AsyncGe
             news.forget()
             with ExitStack() as asked:
                 # Before it is read to its end: what is written while that is done is told.
-                if reader.path is not None:
+                if (path := reader.path) is not None:
                     with suppress(FileNotFoundError):
-                        asked.callback(watcher.growth(reader.path, news.come))
+                        asked.callback(watcher.growth(path, news.come))
                 while piece := await asyncio.to_thread(reader.read):
                     yield piece
-                await news.wait()
+                # Of a file that it has come to meanwhile, that has not been asked yet.
+                if reader.path == path:
+                    await news.wait()
         while piece := await asyncio.to_thread(reader.read):
             yield piece
     finally:

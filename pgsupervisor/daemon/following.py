@@ -114,9 +114,16 @@ class CollectorReader:
             # Before the end of the file is looked for: what comes after the next file has begun, is in that.
             current = current_logfile(self._data_directory)
             if self._file is None and self.path is not None:
-                self._file = open_collected(self.path, self._owner)
-                self._file.seek(self._offset)
+                # One that somebody has removed, though it is written to, is nothing to read.
+                with suppress(FileNotFoundError):
+                    self._file = open_collected(self.path, self._owner)
+                    self._file.seek(self._offset)
+            renewed = self._renewed()
             piece = b"" if self._file is None else self._read(self._file)
+            if renewed and not piece:
+                self.close()
+                self._offset = 0
+                continue
             if piece or current is None or current == self.path:
                 self._offset += len(piece)
                 return piece
@@ -127,6 +134,13 @@ class CollectorReader:
         if self._file is not None:
             self._file.close()
             self._file = None
+
+    def _renewed(self) -> bool:
+        """Tell whether another file has the name of the one that is open."""
+        if self._file is not None and self.path is not None:
+            with suppress(FileNotFoundError):
+                return not os.path.samestat(os.stat(self.path), os.fstat(self._file.fileno()))
+        return False
 
     def _read(self, file: BinaryIO) -> bytes:
         if os.fstat(file.fileno()).st_size < self._offset:

@@ -33,8 +33,8 @@ def readers(log: RotatedLog | None, spec: ClusterSpec, start: LogStart, *, follo
     """
     owner, files = _collected(spec.data_directory)
     found: dict[LogSource, list[Part]] = {}
-    if owner is not None and files:
-        found["collector"] = _one_after_the_other(files, owner)
+    if owner is not None and (collected := _one_after_the_other(files, owner)):
+        found["collector"] = collected
     with nullcontext() if log is None else log.still:
         with suppress(FileNotFoundError):
             if log is not None:
@@ -81,13 +81,18 @@ def _resumed(found: Mapping[LogSource, list[Part]], position: str) -> dict[LogSo
 
     Raises ValueError if they are none.
     """
-    places = json.loads(position)
+    try:
+        places = json.loads(position)
+    except RecursionError as error:
+        raise ValueError("no position") from error
     if not isinstance(places, dict) or not all(isinstance(place, str) for place in places.values()):
         raise ValueError("no position")
     begins = {source: each[-1].begin for source, each in found.items()}
     if "logfile" in found and "logfile" in places:
         begins["logfile"] = int(places["logfile"])
-    offset, _, path = places.get("collector", "").partition(" ")
+    offset, _, path = places.get("collector", "0").partition(" ")
+    if not offset.isdecimal():
+        raise ValueError("no position")
     # One that has been removed meanwhile is lost; nor is anything read that is none of the collector's.
     for part in found.get("collector", ()):
         if part.path == path:

@@ -71,6 +71,7 @@ async def pieces(reader: Reader, watcher: Watcher, news: News | None) -> AsyncGe
     try:
         while news is not None and not news.over:
             news.forget()
+            path = reader.path
             with ExitStack() as asked:
                 # Before it is read to its end: what is written while that is done is told.
                 if (path := reader.path) is not None:

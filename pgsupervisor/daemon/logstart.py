@@ -69,8 +69,11 @@ def _begins(found: Mapping[LogSource, list[Part]], start: LogStart, spec: Cluste
     if start.since is None:
         newest = _newest(found)
         return {**ends, newest: last_lines(found[newest], start.lines, start.most)}
-    when = partial(moment, zone=_time_zone(spec))
-    first = {source: first_since(each, start.since, when) for source, each in found.items()}
+    zone = _time_zone(spec)
+    first = {
+        source: first_since(each, start.since, partial(moment, zone=zone, csv=each[-1].path.endswith(".csv")))
+        for source, each in found.items()
+    }
     if not any(each is not None for each in first.values()):
         raise LogUntimedError(found[_newest(found)][-1].path)
     return {source: ends[source] if each is None else each for source, each in first.items()}

@@ -32,14 +32,18 @@ def zone_named(name: str) -> tzinfo | None:
         return None
 
 
-def moment(line: bytes, zone: tzinfo | None) -> float | None:
+def moment(line: bytes, zone: tzinfo | None, *, csv: bool = False) -> float | None:
     """Return when a line was written, as a Unix time, with log_timezone being `zone` (None: that of this machine).
 
-    None if the line does not say; it may be part of a message that has several lines.
+    None if the line does not say; it may be part of a message that has several lines, and speak of another time. In
+    plain text, all but the first of these begin with a tab (append_with_tabs in elog.c). In `csv` they are as they were
+    sent, and it is the line's first field that says when it was written.
     """
-    # The other lines of a message begin with a tab (append_with_tabs in elog.c), and may speak of any time.
-    beginning = b"" if line.startswith(b"\t") else line[:_SEARCHED]
-    found, epoch = _TIME.search(beginning), _EPOCH.search(beginning)
+    if line.startswith(b"	"):
+        return None
+    beginning = line[:_SEARCHED]
+    found = _TIME.match(beginning) if csv else _TIME.search(beginning)
+    epoch = None if csv else _EPOCH.search(beginning)
     if epoch is not None and (found is None or epoch.start() < found.start()):
         return float(epoch[1])
     if found is None:

@@ -242,6 +242,12 @@ def test_logs_are_followed_line_by_line(path: str) -> None:
     assert (process.returncode, rest, errors) == (130, b"", b"")
 
 
+def test_a_line_as_long_as_a_query_may_be(path: str) -> None:
+    """A line that comes in a thousand pieces is put together once, and not anew with each of them."""
+    pieces = [("shop", "x" * 2**16)] * 2**10
+    assert asked(path, logs(*pieces, ("shop", "\n")), "logs", "shop")[1] == Finished(0, "x" * 2**26 + "\n", "")
+
+
 def test_logs_are_followed_past_the_end_of_a_daemon(path: str) -> None:
     """Who follows a log goes on with the next daemon, where he was, in the middle of a line if need be."""
     over = threading.Event()

@@ -98,16 +98,19 @@ def _asked(arguments: Namespace, since: float | None, positions: dict[str, str])
 
 def _whole_lines(pieces: Iterator[LogPiece]) -> Iterator[tuple[str, str]]:
     """Yield whole lines from pieces that may end anywhere; only a last line may have no end."""
-    begun: dict[tuple[str, str], str] = {}
+    begun: dict[tuple[str, str], list[str]] = {}
     for piece in pieces:
-        source = (piece["name"], piece["source"])
-        lines, end, rest = (begun.pop(source, "") + piece["text"]).rpartition("\n")
+        # Put together only once: a line may be as long as a query, and come in thousands of pieces.
+        beginning = begun.setdefault((piece["name"], piece["source"]), [])
+        lines, end, rest = piece["text"].rpartition("\n")
         if end:
-            yield piece["name"], lines + end
+            yield piece["name"], "".join((*beginning, lines, end))
+            beginning.clear()
         if rest:
-            begun[source] = rest
-    for (name, _), rest in begun.items():
-        yield name, rest
+            beginning.append(rest)
+    for (name, _), beginning in begun.items():
+        if beginning:
+            yield name, "".join(beginning)
 
 
 def _writer(arguments: Namespace, screen: Screen, names: Sequence[str]) -> Write:

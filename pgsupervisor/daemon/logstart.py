@@ -35,7 +35,7 @@ def readers(log: RotatedLog | None, spec: ClusterSpec, start: LogStart, *, follo
     found: dict[LogSource, list[Part]] = {}
     if owner is not None and (collected := _one_after_the_other(files, owner)):
         found["collector"] = collected
-    with nullcontext() if log is None else log.still:
+    with nullcontext() if log is None else log.held_still():
         with suppress(FileNotFoundError):
             if log is not None:
                 found["logfile"] = parts(log.path)

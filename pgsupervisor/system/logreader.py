@@ -57,7 +57,7 @@ class LogReader:
                 if piece:
                     return self._passed(piece)
                 self.close()
-            with self._log.still:
+            with self._log.held_still():
                 found = self._next()
             if found is not None:
                 return self._passed(found)
@@ -103,7 +103,7 @@ def written_since(log: RotatedLog, position: int, limit: int = 64 * 1024) -> str
     A log that is not there, or may not be read, is empty.
     """
     with contextlib.suppress(OSError, LogLostError):
-        with log.still:
+        with log.held_still():
             end = parts(log.path)[-1].end
         with contextlib.closing(LogReader(log, max(position, end - limit))) as reader:
             return b"".join(iter(reader.read, b""))[-limit:].decode("utf-8", "replace")

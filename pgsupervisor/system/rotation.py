@@ -21,6 +21,7 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import fcntl
 import os
 import stat
 from collections.abc import Iterator
@@ -62,19 +63,40 @@ class Rotated:
 class RotatedLog:
     """The log at `path`, and its archives. The methods block; they may be called in different threads.
 
-    `still` is held while what is where must not change.
+    Who reads by positions has it held still meanwhile. Who rotates it, and who recovers it, has a lock on the file
+    (flock(2)), for there may be others, in this process or in another one, and two could lose what one would not.
     """
 
     def __init__(self, path: str) -> None:
         self.path = path
-        self.still = Lock()
+        self._still = Lock()
+        self._recovered = False
 
     def recover(self) -> None:
-        """Bring to its end what a process has begun that was killed; to be called before anything else.
+        """Bring to its end what a process has begun that was killed; to be called before it is rotated.
 
         Raises OSError.
         """
-        with self.still:
+        with self._still:
+            self._recover(fcntl.LOCK_EX)
+
+    @contextlib.contextmanager
+    def held_still(self) -> Iterator[None]:
+        """Have nothing moved, for one who reads by positions.
+
+        He may come before it is known that a process was killed which had taken off the beginning, and had not noted
+        that. Where nothing can be written, the positions stay wrong.
+        """
+        with self._still:
+            if not self._recovered:
+                with contextlib.suppress(OSError):
+                    self._recover(fcntl.LOCK_EX | fcntl.LOCK_NB)
+            yield
+
+    def _recover(self, lock: int) -> None:
+        with contextlib.ExitStack() as held:
+            with contextlib.suppress(FileNotFoundError):
+                fcntl.flock(held.enter_context(self._opened(os.O_RDWR)), lock)
             if os.path.lexists(self._copy) and self._still_has_copied():
                 os.unlink(self._copy)
             elif os.path.lexists(self._copy):
@@ -82,6 +104,7 @@ class RotatedLog:
             archives.remove_doubles(self.path)
             with contextlib.suppress(FileNotFoundError):
                 os.unlink(self._part)
+            self._recovered = True
 
     def rotate(self, most: int, keep: int) -> Rotated | None:
         """Make an archive of the first `most` bytes, and keep the `keep` youngest; None if the log is not that large.
@@ -90,6 +113,7 @@ class RotatedLog:
         a time, until it returns None. Raises OSError; then nothing is lost, and `recover` is to be called again.
         """
         with self._opened(os.O_RDWR) as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
             collapsing = collapses(log)
             block = block_size(log) if collapsing else 1
             piece = max(most // block, 1) * block
@@ -115,17 +139,19 @@ class RotatedLog:
 
         To be called by the thread that rotates. Raises OSError; then nothing is lost.
         """
-        plain = archives.plain(self.path)
-        if not plain:
-            return False
-        with self._opened(os.O_RDONLY) as log, self._new_part(log) as part:
-            archives.compress(plain[0], part)
-            with self.still:
-                archives.replace_by_compressed(plain[0], self._part)
+        with self._opened(os.O_RDONLY) as log:
+            fcntl.flock(log, fcntl.LOCK_EX)
+            plain = archives.plain(self.path)
+            if not plain:
+                return False
+            with self._new_part(log) as part:
+                archives.compress(plain[0], part)
+                with self._still:
+                    archives.replace_by_compressed(plain[0], self._part)
         return True
 
     def _keep_only(self, most: int) -> None:
-        with self.still:
+        with self._still:
             archives.remove_beyond(self.path, most)
 
     @property
@@ -141,7 +167,7 @@ class RotatedLog:
         with self._new_part(log) as part:
             _transfer(log, part, dropped, piece)
             self._make_whole(part, first_block(log), begin_of(log) + dropped)
-        with self.still:
+        with self._still:
             with self._discarded_on_failure():
                 take_off(log, dropped + piece)
             return Rotated(self._keep(), piece, dropped)
@@ -151,7 +177,7 @@ class RotatedLog:
         with self._new_part(log) as part:
             end = _transfer(log, part, dropped, os.fstat(log).st_size - dropped)
             self._make_whole(part, 0, begin_of(log) + dropped)
-            with self.still:
+            with self._still:
                 with self._discarded_on_failure():
                     while data := os.pread(log, _CHUNK, end):
                         end += os.write(part, data)
@@ -161,7 +187,7 @@ class RotatedLog:
 
     def _drop(self, log: int, size: int, *, collapsing: bool) -> Rotated:
         """Throw away the first `size` bytes, or all, where that alone is possible."""
-        with self.still:
+        with self._still:
             begin = begin_of(log)
             if collapsing:
                 take_off(log, size)
@@ -237,7 +263,7 @@ class RotatedLog:
 
 
 def parts(log: str) -> list[Part]:
-    """Return the archives and the log, in the order of their positions; while it is held `still`.
+    """Return the archives and the log, in the order of their positions; while it is held still.
 
     Raises OSError.
     """

@@ -6,14 +6,17 @@ import json
 import os
 from collections.abc import Iterator
 from contextlib import closing
+from dataclasses import replace
 from pathlib import Path
 
 import pytest
 from fake_collector import FakeCollector
+from fakes import SPEC
 from logs import BLOCK, TEXT, rotate_all, write
 
 from pgsupervisor.daemon.logstart import encoded, readers
 from pgsupervisor.errors import LogLostError, LogUntimedError
+from pgsupervisor.inventory import ClusterSpec, FrozenMapping
 from pgsupervisor.supervision.kept import LogSource, LogStart
 from pgsupervisor.system.rotation import RotatedLog
 
@@ -47,10 +50,16 @@ def collector(data_directory: Path) -> Iterator[FakeCollector]:
         yield made
 
 
+def described(data_directory: Path, log_timezone: str = "UTC") -> ClusterSpec:
+    """Return the spec of a cluster."""
+    settings = FrozenMapping({"log_timezone": log_timezone})
+    return replace(SPEC, data_directory=str(data_directory), settings=settings)
+
+
 def read(log: RotatedLog | None, data_directory: Path, start: LogStart, *, follow: bool = False) -> dict[str, bytes]:
     """Return what is read from there on, by source."""
     found: dict[str, bytes] = {}
-    for source, reader in readers(log, str(data_directory), start, "UTC", follow=follow).items():
+    for source, reader in readers(log, described(data_directory), start, follow=follow).items():
         found[source] = b"".join(iter(reader.read, b""))
         reader.close()
     return found
@@ -58,7 +67,7 @@ def read(log: RotatedLog | None, data_directory: Path, start: LogStart, *, follo
 
 def places(log: RotatedLog | None, data_directory: Path, start: LogStart) -> dict[LogSource, str]:
     """Return where those begin who follow from there on."""
-    return {key: each.place for key, each in readers(log, str(data_directory), start, "UTC", follow=True).items()}
+    return {key: each.place for key, each in readers(log, described(data_directory), start, follow=True).items()}
 
 
 def age(path: str, minutes: int) -> None:
@@ -134,7 +143,7 @@ def test_since_in_the_zone_of_the_log(log: RotatedLog, data_directory: Path) -> 
     """The time of a line is one of log_timezone, as far as that is known."""
     write(log, b"2024-03-05 21:00:00.000 JST [7] LOG:  x\n2024-03-05 21:01:00.000 JST [7] LOG:  y\n")
     start = LogStart(0, since=HOUR + 30)
-    (reader,) = readers(log, str(data_directory), start, "Asia/Tokyo", follow=False).values()
+    (reader,) = readers(log, described(data_directory, "Asia/Tokyo"), start, follow=False).values()
     assert reader.read() == b"2024-03-05 21:01:00.000 JST [7] LOG:  y\n"
     reader.close()
 

@@ -28,8 +28,9 @@ def log(tmp_path: Path) -> RotatedLog:
             pytest.skip("this file system cannot take off the beginning of a file")
         file.write(TEXT)
     with path.open("r+b") as file:
-        copy = tmp_path / f"log.0-{collapse.first_block(file.fileno())}-0"
+        copy = tmp_path / "log.0"
         copy.write_bytes(TEXT[:BLOCK])
+        os.setxattr(copy, "user.pgsupervisor.block", b"%d" % collapse.first_block(file.fileno()))
         collapse.take_off(file.fileno(), BLOCK)
     return RotatedLog(str(path))
 

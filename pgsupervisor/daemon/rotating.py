@@ -60,6 +60,7 @@ class Rotation:
         self._rotating = rotating
         self._told = told
         self._prepared: RotatedLog | None = None
+        self._danger = ""
         self._size = 0
         self._looked = 0.0
         self._wake = asyncio.Event()
@@ -96,13 +97,14 @@ class Rotation:
             return
         if log is not self._prepared:
             await self._in_thread(log.recover)
-            self.trouble = await self._in_thread(partial(danger, log.path))
+            self._danger = await self._in_thread(partial(danger, log.path))
             self._size = os.stat(log.path).st_size
             self._prepared = log
         size = os.stat(log.path).st_size
         if size > spec.logfile_maxbytes:
             await self._rotate(spec, log)
             size = os.stat(log.path).st_size
+        self.trouble = self._danger
         now = asyncio.get_running_loop().time()
         delay = next_look(size - self._size, now - self._looked, spec.logfile_maxbytes - size)
         self._size, self._looked = size, now

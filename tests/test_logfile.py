@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import stat
+from contextlib import closing
 from pathlib import Path
 
 import pytest
@@ -72,8 +73,8 @@ def test_a_fifo_holds_nobody_up(tmp_path: Path) -> None:
     os.mkfifo(path)
     with pytest.raises(OSError, match="No such device or address"):
         open_for_append(str(path), None)
-    with pytest.raises(OSError, match="seek"):
-        LogReader(RotatedLog(str(path)), 0).read()
+    with closing(LogReader(RotatedLog(str(path)), 0)) as reader, pytest.raises(OSError, match="seek"):
+        reader.read()
 
 
 def test_the_descriptor_is_not_inherited(tmp_path: Path) -> None:

@@ -144,15 +144,31 @@ def test_replaced(log: RotatedLog, reader: LogReader, size: int) -> None:
     assert (rest(reader), reader.position) == (TEXT[2000 : 2000 + size], size)
 
 
+@pytest.mark.parametrize("looked", [False, True])
 @pytest.mark.parametrize("size", [3, 1000, 5000])
-def test_removed(log: RotatedLog, reader: LogReader, size: int) -> None:
-    """While the log is not there, there is nothing to read; when it is made anew, it is read from its beginning."""
+def test_removed(log: RotatedLog, reader: LogReader, size: int, *, looked: bool) -> None:
+    """While the log is not there, there is nothing to read; one that is made anew is read from its beginning."""
     write(log, TEXT[:1000])
     rest(reader)
     os.unlink(log.path)
-    assert rest(reader) == b""
+    if looked:
+        assert rest(reader) == b""
     write(log, TEXT[2000 : 2000 + size])
     assert (rest(reader), reader.position) == (TEXT[2000 : 2000 + size], size)
+
+
+def test_the_rest_of_the_last_one(log: RotatedLog, reader: LogReader) -> None:
+    """What was written to a log before it was renamed, or after that by one who has it open, is read, too."""
+    assert reader.read() == b""
+    with open_for_append(log.path, None) as file:
+        file.write(b"one\n")
+        os.rename(log.path, f"{log.path}.old")
+        assert rest(reader) == b"one\n"
+        file.write(b"two\n")
+        assert rest(reader) == b"two\n"
+        file.write(b"three\n")
+        write(log, b"new\n")
+        assert (rest(reader), reader.position) == (b"three\nnew\n", 4)
 
 
 def test_a_damaged_archive(log: RotatedLog, reader: LogReader) -> None:

@@ -60,8 +60,8 @@ def read(log: RotatedLog | None, data_directory: Path, start: LogStart, *, follo
     """Return what is read from there on, by source."""
     found: dict[str, bytes] = {}
     for source, reader in readers(log, described(data_directory), start, follow=follow).items():
-        found[source] = b"".join(iter(reader.read, b""))
-        reader.close()
+        with closing(reader):
+            found[source] = b"".join(iter(reader.read, b""))
     return found
 
 

@@ -14,27 +14,24 @@ from typing import BinaryIO
 
 from pgsupervisor.errors import LogLostError
 from pgsupervisor.system.archives import GUARDED
-from pgsupervisor.system.rotation import RotatedLog, begin_of, parts
+from pgsupervisor.system.rotation import RotatedLog, begin_of, end_of, parts
 
 BLOCK = 64 * 1024
 """Bytes that are read at a time."""
-
-_GONE = 0
-"""The inode that no file has: the next may have that of the last."""
 
 
 class LogReader:
     """Reads a log from a position on; made for following.
 
-    A log that became shorter than what was read, or that is another file by now, is read from its beginning; while it
-    is not there, there is nothing to read.
+    A log that became shorter than what was read is read from its beginning, and so is another file at its place, after
+    the rest of the last one; while there is none, there is no more to read than that.
     """
 
     def __init__(self, log: RotatedLog, position: int) -> None:
         self.position = position
         self._log = log
         self._archive: BinaryIO | None = None
-        self._inode: int | None = None
+        self._file: BinaryIO | None = None
 
     @property
     def path(self) -> str:
@@ -56,7 +53,8 @@ class LogReader:
                 piece = self._archive.read(BLOCK)
                 if piece:
                     return self._passed(piece)
-                self.close()
+                self._archive.close()
+                self._archive = None
             with self._log.held_still():
                 found = self._next()
             if found is not None:
@@ -64,33 +62,47 @@ class LogReader:
 
     def close(self) -> None:
         """Let go of what is open."""
-        if self._archive is not None:
-            self._archive.close()
-            self._archive = None
+        for file in (self._archive, self._file):
+            if file is not None:
+                file.close()
+        self._archive = self._file = None
 
     def _next(self) -> bytes | None:
         """Read in the log; None if an archive had to be opened instead."""
-        try:
-            log = os.open(self._log.path, os.O_RDONLY | GUARDED)
-        except FileNotFoundError:
-            self._inode = _GONE
+        file = self._current()
+        if file is None:
             return b""
-        try:
-            facts, begin = os.fstat(log), begin_of(log)
-            renewed = self._inode not in {None, facts.st_ino} or self.position > begin + facts.st_size
-            self._inode = facts.st_ino
-            if renewed:
-                self.position = begin
-            if self.position >= begin:
-                return os.pread(log, BLOCK, self.position - begin)
-        finally:
-            os.close(log)
+        begin, size = begin_of(file.fileno()), os.fstat(file.fileno()).st_size
+        if self.position > begin + size:
+            self.position = begin
+        if self.position >= begin:
+            return os.pread(file.fileno(), BLOCK, self.position - begin)
         for part in reversed(parts(self._log.path)):
             if part.begin <= self.position:
                 self._archive = part.open()
                 self._archive.seek(self.position - part.begin)
                 return None
         raise LogLostError(self._log.path)
+
+    def _current(self) -> BinaryIO | None:
+        """Return the file that is to be read: the log, or the one that was the log while there is more in it.
+
+        It stays open, so that no other has its inode.
+        """
+        try:
+            found = os.fdopen(os.open(self._log.path, os.O_RDONLY | GUARDED), "rb", 0)
+        except FileNotFoundError:
+            return self._file
+        if self._file is not None:
+            last = self._file.fileno()
+            same = os.path.samestat(os.fstat(last), os.fstat(found.fileno()))
+            if same or begin_of(last) <= self.position < end_of(last):
+                found.close()
+                return self._file
+            self._file.close()
+            self.position = begin_of(found.fileno())
+        self._file = found
+        return found
 
     def _passed(self, piece: bytes) -> bytes:
         self.position += len(piece)

@@ -307,3 +307,32 @@ def test_what_cannot_be_read(tmp_path: Path) -> None:
 
     watching(play)
     assert reader.closed
+
+
+def test_cancelled_while_it_reads(tmp_path: Path) -> None:
+    """Who is cancelled while somebody reads for him does not close what that one reads."""
+    begun, go_on = threading.Event(), threading.Event()
+
+    class SlowReader(ScriptedReader):
+        """One who reads until he may go on."""
+
+        def read(self) -> bytes:
+            begun.set()
+            go_on.wait(LIMIT)
+            assert not self.closed
+            self.at_end.set()
+            raise PermissionError
+
+    reader = SlowReader(tmp_path / "log")
+
+    async def play(watcher: Watcher) -> None:
+        following = asyncio.create_task(anext(pieces(reader, watcher, None)))
+        assert await asyncio.to_thread(begun.wait, LIMIT)
+        following.cancel()
+        await asyncio.sleep(0)
+        go_on.set()
+        with pytest.raises(asyncio.CancelledError):
+            await following
+        assert (reader.at_end.is_set(), reader.closed) == (True, True)
+
+    watching(play)

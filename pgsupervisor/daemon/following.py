@@ -77,15 +77,26 @@ async def pieces(reader: Reader, watcher: Watcher, news: News | None) -> AsyncGe
                 if (path := reader.path) is not None:
                     with suppress(FileNotFoundError):
                         asked.callback(watcher.growth(path, news.come))
-                while piece := await asyncio.to_thread(reader.read):
+                while piece := await _read(reader):
                     yield piece
                 # Of a file that it has come to meanwhile, that has not been asked yet.
                 if reader.path == path:
                     await news.wait()
-        while piece := await asyncio.to_thread(reader.read):
+        while piece := await _read(reader):
             yield piece
     finally:
         reader.close()
+
+
+async def _read(reader: Reader) -> bytes:
+    """Read the next piece; who is cancelled waits until that is done, as the reader is closed then."""
+    reading = asyncio.get_running_loop().run_in_executor(None, reader.read)
+    try:
+        return await asyncio.shield(reading)
+    except asyncio.CancelledError:
+        await asyncio.wait([reading])
+        reading.exception()
+        raise
 
 
 class CollectorReader:

@@ -38,6 +38,7 @@ class HostedLog:
         self._rotation = Rotation(spec, self._log, watcher, rotating, told)
         self._work: asyncio.Task[None] | None = None
         self._readers: set[News] = set()
+        self._closed = False
 
     @property
     def trouble(self) -> str:
@@ -56,6 +57,7 @@ class HostedLog:
 
     def close(self) -> None:
         """Look after it no more; who reads it comes to an end."""
+        self._closed = True
         if self._work is not None:
             self._work.cancel()
         for news in self._readers:
@@ -81,6 +83,8 @@ class HostedLog:
             if news is not None:
                 self._readers.add(news)
                 listening.callback(self._readers.discard, news)
+                if self._closed:  # while the place to begin was looked for
+                    news.end()
                 listening.callback(self._watch(directory, source, news))
             # Where it begins, for who will have to go on from there though nothing has come.
             yield LogPiece(source, b"", logstart.encoded(places))

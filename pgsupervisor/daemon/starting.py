@@ -22,6 +22,7 @@ from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
 from pgsupervisor.system import journal, oom
+from pgsupervisor.system.archives import GUARDED
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User
 from pgsupervisor.system.rotation import end_of
@@ -145,8 +146,12 @@ def _open_log(path: str, owner: User | None) -> BinaryIO:
 
 
 def _end(path: str) -> int:
+    # Guarded: a server that runs is to be held, whatever somebody has put in the place of its log.
     try:
-        with open(path, "rb") as log:
-            return end_of(log.fileno())
+        descriptor = os.open(path, os.O_RDONLY | GUARDED)
     except OSError:
         return 0
+    try:
+        return end_of(descriptor)
+    finally:
+        os.close(descriptor)

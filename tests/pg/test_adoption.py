@@ -128,3 +128,15 @@ def test_an_adopted_server_that_is_shut_down(site: Site) -> None:
         process.signal(signal.SIGINT)
         assert ends(process)
     assert site.wait_for_state("shop", "STOPPED")["reason"] == "stopped by someone else"
+
+
+def test_an_adopted_server_whose_log_is_replaced(site: Site) -> None:
+    """A server that runs is held, whatever is in the place of its log: a FIFO would keep waiting who opens it."""
+    site.add("shop")
+    first = site.run()
+    pid = site.pid("shop")
+    first.end(signal.SIGKILL)
+    site.logfile("shop").unlink()
+    os.mkfifo(site.logfile("shop"))
+    site.start()
+    assert site.wait_for_state("shop", "RUNNING")["pid"] == pid

@@ -65,7 +65,7 @@ class World:
         self.collector = FakeCollector(self.data)
         self.told: list[Rotated | OSError] = []
         self._told = asyncio.Event()
-        self.log = HostedLog(self.spec(), watcher, rotating, self._tell, lambda: "UTC")
+        self.log = HostedLog(self.spec(), watcher, rotating, self._tell)
 
     def spec(self, **facts: object) -> ClusterSpec:
         """Return a spec of the cluster."""

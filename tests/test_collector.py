@@ -56,14 +56,34 @@ def test_where_nobody_can_look(tmp_path: Path) -> None:
 
 def test_the_order_of_files(tmp_path: Path) -> None:
     """Files of the same kind come as they were written, at the same moment by their names; the current one is last."""
-    written = {"d.log": 1, "c.log": 3, "b.log": 2, "a.log": 2, "now.log": 0, "x.csv": 2, "y.log.gz": 2, "log": 2}
+    written = {"4.log": 1, "3.log": 3, "2.log": 2, "1.log": 2, "7.log": 0, "8.csv": 2, "9.log.gz": 2, "6": 2}
     for name, when in written.items():
         (tmp_path / name).touch()
         os.utime(tmp_path / name, ns=(when, when))
-    (tmp_path / "gone.log").symlink_to("nowhere")
-    os.utime(tmp_path / "gone.log", ns=(4, 4), follow_symlinks=False)
-    found = [Path(path).name for path in logfiles(str(tmp_path / "now.log"))]
-    assert found == ["d.log", "a.log", "b.log", "c.log", "gone.log", "now.log"]
+    (tmp_path / "5.log").symlink_to("nowhere")
+    os.utime(tmp_path / "5.log", ns=(4, 4), follow_symlinks=False)
+    found = [Path(path).name for path in logfiles(str(tmp_path / "7.log"))]
+    assert found == ["4.log", "1.log", "2.log", "3.log", "5.log", "7.log"]
+
+
+@pytest.mark.parametrize(
+    ("current", "also"),
+    [
+        ("shop-2026-11-27_150000.log", ["shop-2026-11-26_000000.log"]),
+        ("blog-2026-11-27_150000.log", ["blog-2026-11-25_000000.log"]),
+        ("postgresql-Fri.log", ["postgresql-Thu.log"]),
+        ("Friday the 27 of November.log", ["Thursday the 1 of October.log"]),
+        ("monsoon.log", []),
+    ],
+)
+def test_another_servers_files(tmp_path: Path, current: str, also: list[str]) -> None:
+    """In one directory, those of a server are told by all of their names but what a date or a time has made."""
+    for name in (
+        *("shop-2026-11-26_000000.log", "shop-2026-11-26_000000.csv", "blog-2026-11-25_000000.log", "monsoon2.log"),
+        *("postgresql-Thu.log", "other-Thu.log", "Thursday the 1 of October.log", "tuesoon.log"),
+    ):
+        (tmp_path / name).touch()
+    assert logfiles(str(tmp_path / current)) == [str(tmp_path / name) for name in (*also, current)]
 
 
 def test_files_without_a_suffix(tmp_path: Path) -> None:

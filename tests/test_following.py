@@ -69,7 +69,7 @@ def test_several_files_later(collector: FakeCollector, reader: CollectorReader) 
     """Who was away while several files were begun reads them all, in their order; empty ones hold nobody up."""
     collector.begin("1.log", b"one\n")
     assert rest(reader) == b"one\n"
-    for name, text in (("b.log", b"two\n"), ("c.log", b""), ("a.log", b"three\n"), ("x.log", b"four\n")):
+    for name, text in (("3.log", b"two\n"), ("4.log", b""), ("2.log", b"three\n"), ("9.log", b"four\n")):
         path = collector.begin(name, text)
     assert (rest(reader), reader.place) == (b"two\nthree\nfour\n", f"5 {path}")
 

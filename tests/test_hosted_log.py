@@ -180,6 +180,30 @@ def test_a_log_that_is_removed(tmp_path: Path) -> None:
     hosted(tmp_path, play)
 
 
+@pytest.mark.parametrize("began", [None, 8])
+def test_another_log(tmp_path: Path, began: int | None) -> None:
+    """Who follows the log of a server that is started with another one reads that from there on, after the last."""
+
+    async def play(world: World) -> None:
+        other = RotatedLog(str(tmp_path / "log" / "other.log"))
+        write(other, b"of old.\n")
+        write(world.logfile, b"one\n")
+        async with world.followed(9) as follower:
+            await follower.sees(b"one\n")
+            write(world.logfile, b"last\n")
+            world.log.attend(world.spec(logfile=other.path), began)
+            write(other, b"two\n")
+            await follower.sees(b"one\nlast\ntwo\n")
+            write(other, b"three\n")
+            await follower.sees(b"one\nlast\ntwo\nthree\n")
+            write(world.logfile, b"nobody's\n")
+            write(other, b"four\n")
+            await follower.sees(b"one\nlast\ntwo\nthree\nfour\n")
+            world.log.attend(world.spec(logfile="none"))
+
+    hosted(tmp_path, play)
+
+
 def test_a_log_that_is_cut(tmp_path: Path) -> None:
     """Who follows a log that somebody empties goes on at its beginning."""
 
@@ -221,7 +245,7 @@ def test_the_files_of_a_collector(tmp_path: Path) -> None:
             text = b"one\n"
             for number in range(2, 8):
                 world.collector.write(b"last of it\n")
-                for name in ("a", "b", "c")[: number % 4]:
+                for name in ("1", "2", "3")[: number % 4]:
                     world.collector.begin(f"{number}{name}.log", b"first of it\n")
                 world.collector.write(b"more\n")
                 text += b"last of it\n" + b"first of it\n" * (number % 4) + b"more\n"

@@ -246,7 +246,7 @@ def test_it_comes_to_be_later(tmp_path: Path) -> None:
         assert world.archived == [2 * BLOCK]
         os.unlink(log.path)
         await asyncio.sleep(100)
-        assert (len(world.told), world.rotation.trouble) == (1, "")
+        assert (len(world.told), "removed" in world.rotation.trouble) == (1, True)
         write(log, TEXT[: 3 * BLOCK])
         world.go_by(log)
         await asyncio.sleep(SOON)
@@ -279,7 +279,9 @@ def test_another_log(log: RotatedLog, in_memory: str) -> None:
 def test_it_begins_where_another_was_killed(log: RotatedLog) -> None:
     """What one has begun who was killed is brought to its end, before anything else."""
     Path(f"{log.path}.part").write_bytes(b"half")
-    Path(f"{log.path}.0-4096-0").write_bytes(TEXT[:BLOCK])
+    copy = Path(f"{log.path}.0")
+    copy.write_bytes(TEXT[:BLOCK])
+    os.setxattr(copy, "user.pgsupervisor.block", b"4096")
     write(log, TEXT[BLOCK : 2 * BLOCK])
 
     async def play(world: World) -> None:
@@ -388,3 +390,23 @@ async def _asked() -> None:
     async with asyncio.timeout(LIMIT):
         while not kernel_watches():  # noqa: ASYNC110  # that is told by nobody
             await asyncio.sleep(0.01)
+
+
+@pytest.mark.parametrize("replaced", [False, True])
+def test_a_log_that_is_taken_away(log: RotatedLog, *, replaced: bool) -> None:
+    """That a log was removed or renamed under a server is said, whatever is in its place, until that is restarted."""
+    write(log, TEXT[:BLOCK])
+
+    async def play(world: World) -> None:
+        os.rename(log.path, f"{log.path}.old")
+        if replaced:
+            write(log, TEXT)
+        await asyncio.sleep(10)
+        gone = "its log was removed or renamed: what the server writes now is not to be seen until it is restarted"
+        assert (world.rotation.trouble, world.told) == (gone, [])
+        write(log, b"of the next server\n")
+        world.go_by(log, logfile_maxbytes=2 * len(TEXT))
+        await asyncio.sleep(SOON)
+        assert world.rotation.trouble == ""
+
+    in_virtual_time(log, play)

@@ -321,8 +321,9 @@ class HostedPostmaster:
 
     def _attend_log(self) -> None:
         """Look after the log that counts: a server that runs goes on to write to the one that it was given."""
-        logfile = self._spec.logfile if self._running is None else self._running.spec.logfile
-        self.log.attend(replace(self._spec, logfile=logfile))
+        running = self._running
+        logfile, began = (self._spec.logfile, None) if running is None else (running.spec.logfile, running.log_offset)
+        self.log.attend(replace(self._spec, logfile=logfile), began)
 
     def _rewritten(self) -> None:
         """Look who has rewritten postmaster.pid: our server, or somebody else's, started by hand."""

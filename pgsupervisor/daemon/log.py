@@ -21,7 +21,8 @@ from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import collector
 from pgsupervisor.supervision.kept import LogPiece, LogSource, LogStart
 from pgsupervisor.system.follow import Followed
-from pgsupervisor.system.rotation import RotatedLog
+from pgsupervisor.system.logreader import LogReader
+from pgsupervisor.system.rotation import RotatedLog, end_at
 from pgsupervisor.system.watch import Watcher
 
 
@@ -37,7 +38,8 @@ class HostedLog:
         self._log = _log(spec)
         self._rotation = Rotation(spec, self._log, watcher, rotating, told)
         self._work: asyncio.Task[None] | None = None
-        self._readers: set[News] = set()
+        self._readers: dict[News, LogSource] = {}
+        self._began = 0
         self._closed = False
 
     @property
@@ -45,10 +47,18 @@ class HostedLog:
         """What there is to say of its rotation; empty if nothing."""
         return self._rotation.trouble
 
-    def attend(self, spec: ClusterSpec) -> None:
-        """Look after the log that a server by this spec writes; the file may just have been made."""
+    def attend(self, spec: ClusterSpec, began: int | None = None) -> None:
+        """Look after the log that a server by this spec writes; the file may just have been made.
+
+        `began` is the position at which that server has begun to write, as far as that is known. Who follows the log
+        reads the last one to its end, and then goes on there.
+        """
         if self._spec.logfile != spec.logfile:
             self._log = _log(spec)
+            self._began = end_at(spec.log_path) if began is None else began
+            for news, source in self._readers.items():
+                if source == "logfile":
+                    news.end()
         self._spec = spec
         self._rotation.go_by(spec, self._log)
         if self._work is None:
@@ -69,36 +79,46 @@ class HostedLog:
         find = partial(logstart.readers, self._log, self._spec, start, follow=follow)
         reading = await asyncio.to_thread(find)
         places = {source: reader.place for source, reader in reading.items()}
-        news = [News() if follow else None for _ in reading]
-        return [
-            self._pieces(directory, source, reader, each, places)
-            for (source, reader), each in zip(reading.items(), news, strict=True)
-        ]
+        return [self._pieces(directory, source, reader, places, follow=follow) for source, reader in reading.items()]
 
     async def _pieces(
-        self, directory: str, source: LogSource, reader: Reader, news: News | None, places: dict[LogSource, str]
+        self, directory: str, source: LogSource, reader: Reader, places: dict[LogSource, str], *, follow: bool
     ) -> AsyncGenerator[LogPiece, None]:
-        """Yield what a reader reads, and with it the places at which all readers of this log are then."""
+        """Yield what is read, each piece with the places at which all readers of this log are then."""
+        # Where it begins, for who will have to go on from there though nothing has come.
+        yield LogPiece(source, b"", logstart.encoded(places))
+        while True:
+            async with aclosing(self._read(directory, source, reader, follow=follow)) as reading:
+                async for piece in reading:
+                    places[source] = reader.place
+                    yield LogPiece(source, piece, logstart.encoded(places))
+            log = self._log
+            if not follow or self._closed or source != "logfile" or log is None or log.path == reader.path:
+                return
+            reader = LogReader(log, self._began)
+
+    async def _read(
+        self, directory: str, source: LogSource, reader: Reader, *, follow: bool
+    ) -> AsyncGenerator[bytes, None]:
+        """Yield what a reader reads, and to `follow` also what is written later, while that is the log."""
+        news = News() if follow else None
         async with AsyncExitStack() as listening:
             if news is not None:
-                self._readers.add(news)
-                listening.callback(self._readers.discard, news)
-                if self._closed:  # while the place to begin was looked for
-                    news.end()
-                listening.callback(self._watch(directory, source, news))
-            # Where it begins, for who will have to go on from there though nothing has come.
-            yield LogPiece(source, b"", logstart.encoded(places))
+                self._readers[news] = source
+                listening.callback(self._readers.pop, news)
+                if self._closed or (source == "logfile" and reader.path != self._spec.log_path):
+                    news.end()  # while the place to begin was looked for
+                listening.callback(self._watch(directory, reader if source == "logfile" else None, news))
             reading = await listening.enter_async_context(aclosing(pieces(reader, self._watcher, news)))
             async for piece in reading:
-                places[source] = reader.place
-                yield LogPiece(source, piece, logstart.encoded(places))
+                yield piece
 
-    def _watch(self, directory: str, source: LogSource, news: News) -> Callable[[], None]:
-        """Have it told when there is another file to be read."""
-        if source == "collector" or self._log is None:
+    def _watch(self, directory: str, logfile: Reader | None, news: News) -> Callable[[], None]:
+        """Have it told when there is another file to be read, of the logfile, or of the collector's."""
+        if logfile is None or logfile.path is None:
             return Followed(self._watcher, os.path.join(directory, collector.NAME), news.come).close
         # Not what is written to all the logs that are there; of this one, that is asked for by itself.
-        return self._watcher.watch(*os.path.split(self._log.path), news.come, contents=False)
+        return self._watcher.watch(*os.path.split(logfile.path), news.come, contents=False)
 
 
 def _log(spec: ClusterSpec) -> RotatedLog | None:

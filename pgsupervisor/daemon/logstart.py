@@ -11,7 +11,6 @@ import json
 import os
 from collections.abc import Mapping
 from contextlib import nullcontext, suppress
-from datetime import tzinfo
 from functools import partial
 
 from pgsupervisor.daemon.following import CollectorReader, Reader, open_collected
@@ -19,11 +18,14 @@ from pgsupervisor.errors import LogUntimedError
 from pgsupervisor.inventory.check import configured_by_files
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres.collector import current_logfile, logfiles
-from pgsupervisor.postgres.logline import moment, zone_named
+from pgsupervisor.postgres.logline import DEFAULT_PREFIX, moment, says_when, zone_named
 from pgsupervisor.supervision.kept import LogSource, LogStart
 from pgsupervisor.system.logparts import Part, first_since, last_lines
 from pgsupervisor.system.logreader import LogReader
 from pgsupervisor.system.rotation import RotatedLog, parts
+
+_ABOUT_TIME = ("log_timezone", "log_line_prefix")
+"""The settings that say how the time stands in a line."""
 
 
 def readers(log: RotatedLog | None, spec: ClusterSpec, start: LogStart, *, follow: bool) -> Mapping[LogSource, Reader]:
@@ -69,11 +71,15 @@ def _begins(found: Mapping[LogSource, list[Part]], start: LogStart, spec: Cluste
     if start.since is None:
         newest = _newest(found)
         return {**ends, newest: last_lines(found[newest], start.lines, start.most)}
-    zone = _time_zone(spec)
-    first = {
-        source: first_since(each, start.since, partial(moment, zone=zone, csv=each[-1].path.endswith(".csv")))
-        for source, each in found.items()
-    }
+    said = configured_by_files(spec, _ABOUT_TIME) or {}
+    zone, prefix = (spec.settings.get(name) or said.get(name) for name in _ABOUT_TIME)
+    first: dict[LogSource, int | None] = {}
+    for source, each in found.items():
+        plain = not each[-1].path.endswith((".csv", ".json"))
+        when = partial(moment, zone=None if zone is None else zone_named(zone), csv=each[-1].path.endswith(".csv"))
+        # A time that stands in the message itself is not when it was written.
+        timed = not plain or says_when(DEFAULT_PREFIX if prefix is None else prefix)
+        first[source] = first_since(each, start.since, when) if timed else None
     if not any(each is not None for each in first.values()):
         raise LogUntimedError(found[_newest(found)][-1].path)
     return {source: ends[source] if each is None else each for source, each in first.items()}
@@ -101,13 +107,6 @@ def _resumed(found: Mapping[LogSource, list[Part]], position: str) -> dict[LogSo
         if part.path == path:
             begins["collector"] = part.begin + min(int(offset), part.size)
     return begins
-
-
-def _time_zone(spec: ClusterSpec) -> tzinfo | None:
-    """Return the time zone in which lines have their time, as far as that can be told."""
-    name = "log_timezone"
-    named = spec.settings.get(name) or (configured_by_files(spec, [name]) or {}).get(name)
-    return None if named is None else zone_named(named)
 
 
 def _newest(found: Mapping[LogSource, list[Part]]) -> LogSource:

@@ -32,6 +32,8 @@ _LATEST = 2.0
 _AFTER_FAILURE = 60.0
 """Seconds until a log is looked at again that could not be rotated, as when the disk is full."""
 
+_GONE = "its log was removed or renamed: what the server writes now is not to be seen until it is restarted"
+
 
 def next_look(grown: int, elapsed: float, left: int) -> float | None:
     """Return in how many seconds to look at a log that has `grown` by so many bytes in the `elapsed` seconds.
@@ -61,13 +63,13 @@ class Rotation:
         self._told = told
         self._prepared: RotatedLog | None = None
         self._danger = ""
-        self._size = 0
+        self._inode = self._size = 0
         self._looked = 0.0
         self._wake = asyncio.Event()
 
     def go_by(self, spec: ClusterSpec, log: RotatedLog | None) -> None:
         """Go by this spec from now on, and look after this log; it may just have been made. None is no file."""
-        self._spec, self._log = spec, log
+        self._spec, self._log, self._prepared = spec, log, None
         self._wake.set()
 
     async def run(self) -> None:
@@ -78,7 +80,8 @@ class Rotation:
             try:
                 await self._look(spec, log)
             except FileNotFoundError:
-                self.trouble = ""
+                # One that was there is still written to, by a server that has it open.
+                self.trouble = _GONE if log is self._prepared else ""
                 await self._wake.wait()  # until a server makes it
             except OSError as error:
                 if self.trouble != (trouble := f"the log is not rotated: {error.strerror}"):
@@ -98,9 +101,12 @@ class Rotation:
         if log is not self._prepared:
             await self._in_thread(log.recover)
             self._danger = await self._in_thread(partial(danger, log.path))
-            self._size = os.stat(log.path).st_size
-            self._prepared = log
-        size = os.stat(log.path).st_size
+            facts = os.stat(log.path)
+            self._inode, self._size, self._prepared = facts.st_ino, facts.st_size, log
+        facts = os.stat(log.path)
+        if facts.st_ino != self._inode:
+            raise FileNotFoundError
+        size = facts.st_size
         if size > spec.logfile_maxbytes:
             await self._rotate(spec, log)
             size = os.stat(log.path).st_size

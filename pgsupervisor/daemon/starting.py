@@ -22,10 +22,9 @@ from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
 from pgsupervisor.system import journal, oom
-from pgsupervisor.system.archives import GUARDED
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process, User
-from pgsupervisor.system.rotation import end_of
+from pgsupervisor.system.rotation import end_at, end_of
 from pgsupervisor.system.standard import STANDARD_ERROR
 
 
@@ -38,7 +37,7 @@ def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
     if pidfile.of_pg_upgrade(process):
         process.close()
         raise CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
-    return Running(spec, installation, cluster, process, None, 0 if spec.log_path is None else _end(spec.log_path))
+    return Running(spec, installation, cluster, process, None, end_at(spec.log_path))
 
 
 def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
@@ -143,15 +142,3 @@ def _open_log(path: str, owner: User | None) -> BinaryIO:
     except OSError as error:
         why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else error.strerror
         raise HinderedError(f"cannot write the log {path}: {why}; mend that, or choose another `logfile`") from error
-
-
-def _end(path: str) -> int:
-    # Guarded: a server that runs is to be held, whatever somebody has put in the place of its log.
-    try:
-        descriptor = os.open(path, os.O_RDONLY | GUARDED)
-    except OSError:
-        return 0
-    try:
-        return end_of(descriptor)
-    finally:
-        os.close(descriptor)

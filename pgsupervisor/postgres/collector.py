@@ -11,12 +11,21 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 from pathlib import Path
 
 NAME = "current_logfiles"
 
 _KINDS = ("stderr", "csvlog", "jsonlog")
 """What a file can have, in the order in which it is read best."""
+
+_VARIES = re.compile(
+    r"\d+|(?<![a-z])(?:(?:sun|mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?)(?:day)?"
+    r"|jan(?:uary)?|feb(?:ruary)?|mar(?:ch)?|apr(?:il)?|may|june?|july?|aug(?:ust)?|sep(?:tember)?|oct(?:ober)?"
+    r"|nov(?:ember)?|dec(?:ember)?|[ap]m)(?![a-z])",
+    re.IGNORECASE,
+)
+"""What of a file's name a date or a time may have made (strftime(3); the server's language is C there)."""
 
 
 def current_logfile(data_directory: str) -> str | None:
@@ -35,15 +44,20 @@ def current_logfile(data_directory: str) -> str | None:
 
 
 def logfiles(current: str) -> list[str]:
-    """Return the files of the same kind beside the `current` one, in the order in which they were written, that last.
+    """Return the files that are named like the `current` one, in the order in which they were written, that last.
 
+    Their names differ in what is a date or a time (log_filename). Others in the directory may be another server's.
     Raises OSError.
     """
-    directory, suffix = os.path.dirname(current), os.path.splitext(current)[1]
+    directory, shape = os.path.dirname(current), _shape(os.path.basename(current))
     written: dict[str, int] = {}
     for name in os.listdir(directory):
         path = os.path.join(directory, name)
-        if path != current and os.path.splitext(name)[1] == suffix:
+        if path != current and _shape(name) == shape:
             with contextlib.suppress(FileNotFoundError):  # removed in this moment
                 written[path] = os.lstat(path).st_mtime_ns
     return [*sorted(written, key=lambda path: (written[path], path)), current]
+
+
+def _shape(name: str) -> str:
+    return _VARIES.sub("*", name)

@@ -23,13 +23,25 @@ _EPOCH = re.compile(rb"(?<![\d.-])(\d{9,11}\.\d{3})(?![\d.-])")
 
 _OFFSET = re.compile(r"([+-])(\d\d):?(\d\d)?")
 
+DEFAULT_PREFIX = "%m [%p] "
+"""log_line_prefix where nobody sets it."""
+
+_TIMED = re.compile(r"%-?\d*[mtn]")
+
+
+def says_when(prefix: str) -> bool:
+    """Tell whether a log_line_prefix has lines say when they were written: by %m, %t or %n."""
+    return _TIMED.search(prefix.replace("%%", "")) is not None
+
 
 def zone_named(name: str) -> tzinfo | None:
     """Return a time zone by the name that PostgreSQL has for it; None if this machine does not know it."""
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):
-        return None
+        # PostgreSQL does not care for case (pg_open_tzfile in pgtz.c).
+        known = next((each for each in zoneinfo.available_timezones() if each.lower() == name.lower()), None)
+        return None if known is None else zoneinfo.ZoneInfo(known)
 
 
 def moment(line: bytes, zone: tzinfo | None, *, csv: bool = False) -> float | None:

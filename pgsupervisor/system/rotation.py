@@ -303,6 +303,20 @@ def end_of(descriptor: int) -> int:
     return begin_of(descriptor) + os.fstat(descriptor).st_size
 
 
+def end_at(path: str | None) -> int:
+    """Return the position of the end of the log at a path; 0 if there is none, or it cannot be opened."""
+    if path is None:
+        return 0
+    try:
+        log = os.open(path, os.O_RDONLY | GUARDED)
+    except OSError:
+        return 0
+    try:
+        return end_of(log)
+    finally:
+        os.close(log)
+
+
 def _readable(path: str) -> BinaryIO:
     return os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb")
 

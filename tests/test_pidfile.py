@@ -195,7 +195,7 @@ def test_a_stranger(tmp_path: Path) -> None:
         assert pidfile.postmaster(str(tmp_path)) is None
 
 
-@pytest.mark.parametrize("pid", [1, os.getpid(), os.getppid(), 999999999])
+@pytest.mark.parametrize("pid", [1, os.getpid(), os.getppid(), 999999999], ids=["first", "we", "parent", "nobody"])
 def test_numbers_that_are_no_postmaster(tmp_path: Path, pid: int) -> None:
     """Neither the first process, nor we, nor our parent, nor nobody is the postmaster."""
     write_pid_file(tmp_path, pid, tmp_path, 1)

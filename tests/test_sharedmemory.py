@@ -20,7 +20,8 @@ _LIBC.shmdt.argtypes = [ctypes.c_void_p]
 
 @contextlib.contextmanager
 def segment(key: int) -> Iterator[Segment]:
-    """Have a segment to which nobody is attached."""
+    """Have a segment to which nobody is attached, at a key that no test elsewhere has at the same time."""
+    key += os.getpid()
     number = _LIBC.shmget(ctypes.c_int(key), 4096, _IPC_CREAT | _IPC_EXCL | 0o600)
     assert number >= 0, os.strerror(ctypes.get_errno())
     try:
@@ -39,15 +40,16 @@ def attachment(to: Segment) -> Iterator[None]:
         assert _LIBC.shmdt(address) == 0
 
 
-@pytest.mark.parametrize("key", [0x5047_0000, 0x7FFF_0000, -0x5047_0000])
+@pytest.mark.parametrize("key", [0x5047_0000, 0x7F00_0000, -0x5047_0000])
 def test_attached(key: int) -> None:
     """Whoever is attached is counted, and told by the process; a key may come without its sign."""
     with segment(key) as made:
-        unsigned = (key % 2**64, made[1])
+        key, number = made
+        unsigned = (key % 2**64, number)
         assert (attached(made), is_attached(os.getpid(), made)) == (0, False)
         with attachment(made):
             assert [(attached(each), is_attached(os.getpid(), each)) for each in (made, unsigned)] == [(1, True)] * 2
-            others = [(key + 1, made[1]), (key, made[1] + 1)]
+            others = [(key + 1, number), (key, number + 1)]
             assert [(attached(each), is_attached(os.getpid(), each)) for each in others] == [(0, False)] * 2
         assert (attached(made), is_attached(os.getpid(), made)) == (0, False)
 

@@ -70,7 +70,7 @@ def test_status_tells_what_the_servers_say(shops: Site) -> None:
         (["all"], {"blog", "shop-1", "shop-2"}),
         (["blog", "b*", "*-2"], {"blog", "shop-2"}),
     ],
-    ids=" ".join,
+    ids=lambda names: " ".join(sorted(names)),
 )
 @pytest.mark.parametrize("command", ["stop", "kill"])
 def test_down_and_up_again(shops: Site, command: str, names: list[str], meant: set[str]) -> None:

@@ -10,11 +10,16 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, settings
 from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, make_directory, remove_directory
 
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.process import User, run
+
+# How long an example takes is no promise, least of all while other tests run.
+settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])
+settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:

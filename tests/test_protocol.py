@@ -21,7 +21,7 @@ LOG_TEXTS = st.binary().map(lambda data: data.decode("utf-8", "surrogateescape")
 NUMBERS = st.integers(-(2**63), 2**63 - 1) | st.floats(allow_nan=False, allow_infinity=False)
 
 
-QUICKLY = settings(deadline=None, max_examples=40)
+QUICKLY = settings(max_examples=40)
 
 
 def values(texts: st.SearchStrategy[str]) -> st.SearchStrategy[object]:
@@ -63,7 +63,6 @@ def frames_by_definition(data: bytes, limit: int) -> tuple[list[bytes], bool]:
 
 
 @given(data=st.lists(st.just(b"\0") | st.binary(max_size=12)).map(b"".join), places=st.lists(st.integers(0)))
-@settings(deadline=None)
 def test_frames_do_not_depend_on_how_they_arrive(data: bytes, places: list[int]) -> None:
     """The same frames come out however the stream was cut, and the first too long one ends them."""
     assert read(cut(data, places), limit=8) == frames_by_definition(data, limit=8)
@@ -176,7 +175,6 @@ NEARLY_MESSAGES = st.dictionaries(
 
 
 @given(st.binary() | NEARLY_MESSAGES | st.tuples(NEARLY_MESSAGES, st.binary()).map(b"".join))
-@settings(deadline=None)
 def test_nothing_but_our_error_comes_out(frame: bytes) -> None:
     """Whatever a stranger sends, it is a message or a MalformedMessageError; and a message can be written again."""
     for decode in (protocol.decode_request, protocol.decode_reply):

@@ -10,7 +10,7 @@ import asyncio
 
 from acts import INVENTORIES, PLAYS, Act, Update
 from fakes import A_DAY, live
-from hypothesis import HealthCheck, given, settings
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from stages import Stage
 
@@ -20,13 +20,7 @@ AN_HOUR = 3600.0
 
 
 @given(clusters=INVENTORIES, acts=PLAYS, crossing=st.booleans(), leave=st.booleans())
-@settings(
-    max_examples=600,
-    deadline=None,
-    print_blob=True,
-    report_multiple_bugs=False,
-    suppress_health_check=[HealthCheck.too_slow],
-)
+@settings(max_examples=600, print_blob=True, report_multiple_bugs=False)
 def test_lives(clusters: Update, acts: list[Act], *, crossing: bool, leave: bool) -> None:
     """Whatever happens: all is as it was last wished when all is quiet, and nothing is left when all is over.
 

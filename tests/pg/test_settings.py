@@ -231,7 +231,7 @@ LINES = st.tuples(
 def test_any_line_is_read_as_the_server_reads_it(judge: Judge) -> None:
     """Lines put together at random: the same name and value, or a syntax error on both sides."""
 
-    @settings(max_examples=30, deadline=None)
+    @settings(max_examples=30)
     @given(st.lists(LINES, min_size=20, max_size=60))
     def check(lines: list[bytes]) -> None:
         _include_each(judge.path, lines)
@@ -252,7 +252,7 @@ def test_any_value_arrives_at_the_server(judge: Judge) -> None:
     content = st.lists(st.tuples(valid, endings).map(b"".join), max_size=20).map(b"".join)
     names = st.sampled_from(["x.y", "X.Y", "a.b", "port", "a", "archive_command", "new.one", "New.Two"])
 
-    @settings(max_examples=150, deadline=None)
+    @settings(max_examples=150)
     @given(content, st.dictionaries(names, st.none() | VALUES, min_size=1), st.sampled_from([b"", b"\n", b"x.y 1"]))
     def check(content: bytes, changes: dict[str, str | None], last: bytes) -> None:
         judge.path.write_bytes(content + last)

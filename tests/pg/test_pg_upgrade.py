@@ -40,6 +40,11 @@ def test_pg_upgrade(site: Site) -> None:
     if len({controldata(one, str(at), None)["Data page checksum version"] for one, at in ((OLD, old), (NEW, new))}) > 1:
         by_hand(NEW, "pg_checksums", "--disable", "-D", str(new))  # on by default since 18
     site.run()
+    for name in ("old", "new"):
+        # It wants the databases that the tests' data directories go without.
+        for template in ("template1", "template0"):
+            sql(site.cluster(name), f"create database {template} template postgres is_template true")
+        sql(site.cluster(name), "alter database template0 allow_connections false")
     sql(site.cluster("old"), "create table bought as select 1")
     site.order("Stop", "all")
     # It leaves what it has to say in the working directory.

@@ -130,10 +130,13 @@ def judge(installation: Installation, data_directory: Path, server_user: User | 
     connection = ["-h", str(data_directory.parent), "-U", "postgres"]
     psql = [installation.require("psql"), "-XAtq", *connection, "bytes"]
     try:
-        # A database that takes any bytes for a text, as a configuration file does.
-        createdb = [installation.require("createdb"), *connection, "-T", "template0", "-E", "SQL_ASCII"]
-        created = run([*createdb, "--locale=C", "bytes"], environment=environment)
-        assert created.returncode == 0, created.stderr
+        # A database that takes any bytes for a text, as a configuration file does; template0 is let have any encoding.
+        for arguments in (
+            ("-T", "postgres", "template0"),
+            ("-T", "template0", "-E", "SQL_ASCII", "--locale=C", "bytes"),
+        ):
+            created = run([installation.require("createdb"), *connection, *arguments], environment=environment)
+            assert created.returncode == 0, created.stderr
         with subprocess.Popen(psql, env=environment, stdin=subprocess.PIPE, stdout=subprocess.PIPE) as asked:
             yield Judge(asked, data_directory)
     finally:

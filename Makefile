@@ -8,14 +8,18 @@
 PYTHON ?= python3
 VENV := .venv
 BIN := $(VENV)/bin
+# Half of what a test does is to wait for servers.
+WORKERS ?= $$(( $$(nproc) + 1 ))
 
 .PHONY: demo test check format clean
 
 demo: $(VENV)/.postgres
 	@$(BIN)/pgsupervisord --demo
 
+# Where no byte code may be written, each worker, each daemon and each client compiles everything anew.
+test: export PYTHONDONTWRITEBYTECODE =
 test: $(VENV)/.dev
-	$(BIN)/python -m pytest $(PYTEST)
+	$(BIN)/python -m pytest -n $(WORKERS) --dist worksteal $(PYTEST)
 
 check: $(VENV)/.dev
 	$(BIN)/ruff check .

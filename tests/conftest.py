@@ -7,12 +7,12 @@ import secrets
 import shutil
 import signal
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Generator, Iterator
 from pathlib import Path
 
 import pytest
 from hypothesis import HealthCheck, settings
-from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, make_directory, remove_directory
+from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, lent, make_directory, remove_directory
 
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
@@ -39,6 +39,13 @@ def pytest_configure() -> None:
 def pytest_unconfigure() -> None:
     """Remove the copy of the embedded PostgreSQL, if there was need of one."""
     shutil.rmtree(STAGED)
+
+
+@pytest.hookimpl(wrapper=True)
+def pytest_runtest_protocol(item: pytest.Item) -> Generator[None, object, object]:
+    """Run tests beside those of other workers, with all that their fixtures do; one that is marked `alone`, alone."""
+    with lent(alone=item.get_closest_marker("alone") is not None):
+        return (yield)
 
 
 @pytest.fixture(scope="session")

@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import fcntl
 import os
 import shutil
 import tempfile
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import TypeAlias
 
@@ -38,6 +39,27 @@ def _installations() -> list[Installation]:
 
 
 INSTALLATIONS = _installations()
+
+
+@contextlib.contextmanager
+def lent(*, alone: bool) -> Iterator[None]:
+    """Have the machine beside the tests of other workers, or alone.
+
+    Who wants it alone waits for those that have begun, and keeps the others from beginning. They know of each other by
+    locks of two files, any two that all of them have.
+    """
+    with (
+        Path(__file__).open(encoding="utf-8") as machine,
+        Path(__file__).with_name("conftest.py").open(encoding="utf-8") as entrance,
+    ):
+        fcntl.flock(entrance, fcntl.LOCK_EX)
+        fcntl.flock(machine, fcntl.LOCK_EX if alone else fcntl.LOCK_SH)
+        fcntl.flock(entrance, fcntl.LOCK_UN)
+        try:
+            yield
+        finally:
+            # To close it would not do: a child that a test has forked has it as well.
+            fcntl.flock(machine, fcntl.LOCK_UN)
 
 
 def make_directory() -> Path:

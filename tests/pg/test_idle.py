@@ -9,6 +9,7 @@ import time
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from daemons import LIMIT, Site, installation_number
 
 CLUSTERS = 60
@@ -27,6 +28,8 @@ def moves(pid: int) -> dict[str, tuple[str, ...]]:
     return found
 
 
+# Every test makes directories in /tmp, of which the daemon hears.
+@pytest.mark.alone
 def test_an_idle_daemon_does_nothing(site: Site, tmp_path: Path) -> None:
     """For ten seconds, a daemon that watches dozens of servers makes no system call, and none of its threads runs."""
     for number in range(CLUSTERS):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import select
 import signal
 import subprocess
 import sys
@@ -49,13 +50,23 @@ class Daemon:
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,
             stderr=subprocess.PIPE,
-            text=True,
         )
-        self.lines: list[str] = []
+        assert self.process.stderr is not None
+        self._stream = self.process.stderr
+        os.set_blocking(self._stream.fileno(), False)
+        self._said = b""
         self._news = threading.Condition()
         self._ended = False
         self._reader = threading.Thread(target=self._read, daemon=True)
         self._reader.start()
+
+    @property
+    def lines(self) -> list[str]:
+        """All lines that it has said so far; the last one may have no end if it was killed."""
+        with self._news:
+            self._take()
+            said = self._said if self._ended else self._said[: self._said.rfind(b"\n") + 1]
+        return [line.decode() for line in said.splitlines(keepends=True)]
 
     @property
     def pid(self) -> int:
@@ -63,21 +74,24 @@ class Daemon:
         return self.process.pid
 
     def _read(self) -> None:
-        assert self.process.stderr is not None
-        with self.process.stderr as stream:
-            for line in stream:
+        with self._stream:
+            while not self._ended:
+                select.select([self._stream], [], [])
                 with self._news:
-                    self.lines.append(line)
+                    self._take()
                     self._news.notify_all()
-        with self._news:
-            self._ended = True
-            self._news.notify_all()
+
+    def _take(self) -> None:
+        """Read what there is: whoever asks may do so before our thread has its turn, and must not miss a line."""
+        with contextlib.suppress(BlockingIOError):
+            while not self._ended:
+                piece = os.read(self._stream.fileno(), 2**16)
+                self._said += piece
+                self._ended = not piece
 
     def logged(self, **facts: object) -> list[Record]:
         """Return what it has logged with these facts so far."""
-        with self._news:
-            lines = list(self.lines)
-        records = (cast("Record", json.loads(line)) for line in lines if line.startswith("{"))
+        records = (cast("Record", json.loads(line)) for line in self.lines if line.startswith("{"))
         return [record for record in records if facts.items() <= record.items()]
 
     def wait_for_log(self, count: int = 1, **facts: object) -> Record:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from daemons import LIMIT, Site, installation_number
 from journald import accepted, beside, need_namespaces, real_journald, standing_in
+from servers import reason
 
 from pgsupervisor.system import journal
 
@@ -134,9 +135,9 @@ class TestAJournal:
     def test_no_journald(self, site: Site, sockets: Path) -> None:
         """Without a journald there is no server, and it is said what to do; when it comes, it is started."""
         site.add("shop", logfile="journal", restart_delay="10ms", restart_max_delay="10ms", start_retries=0)
-        site.launch(through=beside(sockets)).wait_for_log(now="BACKOFF")
+        site.launch(through=beside(sockets)).wait_for_log(event="daemon started")
         why = f"{journal.STREAM}: No such file or directory; start systemd-journald, or choose another `logfile`"
-        assert str(site.status("shop")["reason"]).startswith(f"cannot write the log to the journal: {why}")
+        assert reason(site, "journal").startswith(f"cannot write the log to the journal: {why}")
         with standing_in(sockets) as server, accepted(server) as lines:
             site.wait_for_state("shop", "RUNNING")
             assert any(READY in line for line in lines)

@@ -122,7 +122,7 @@ def _initialize(installation: Installation, path: Path) -> None:
 def _drop_templates(installation: Installation, path: Path) -> None:
     """Drop the databases that new ones are made of: two thirds of all files, and no server that we keep needs them.
 
-    Some filesystems take the longer to make a file, the more were removed lately; so it is the number that counts.
+    It is the number of files that counts: ext4 without a journal takes the longer to make one, the more went lately.
     """
     with tempfile.TemporaryFile("w+") as statements:
         statements.write("update pg_database set datistemplate = false;\n")

@@ -77,7 +77,9 @@ def _open(path: Path) -> BinaryIO:
     return path.open("rb")
 
 
-fillers = st.sampled_from([b"", b"x", b"y" * 30, b" @5; long ago", b"z" * (LONG - 7), b"a" * (2 * 65536)])
+fillers = st.sampled_from(
+    [b"", b"x", b"y" * 30, b" @5; long ago", b"z" * 65_500 + b" @5; long ago" * 9, b"a" * (2 * 65536)]
+)
 untimed = st.sampled_from([b"", b"\t", b"\tmore of it", b"b" * LONG])
 
 
@@ -158,6 +160,12 @@ def test_a_line_in_two_files(tmp_path: Path) -> None:
     """A line that goes on in the next file begins in the first, and what it speaks of there is not its time."""
     log = Log(tmp_path, [b"@10;one\n@11;two speaks of ", b"@1; and @2;\n@12;three\n@13;four\n"])
     assert [first_since(log.parts, when, moment) for when in (10, 11, 12, 13, 14)] == [0, 8, 38, 48, 57]
+
+
+def test_a_long_line_that_speaks_of_a_time(tmp_path: Path) -> None:
+    """What stands far behind in a line is not its time, though it is not read at once."""
+    log = Log(tmp_path, [b"@8;\n@10;" + b"x" * LONG + b"\n" + b"y" * 65_536 + b"@5;\n@11;\n"])
+    assert first_since(log.parts, 9, moment) == 4
 
 
 def test_what_is_old_is_not_opened(tmp_path: Path) -> None:

@@ -7,25 +7,20 @@ import errno
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
-from concurrent.futures import Executor, Future, ThreadPoolExecutor
 from contextlib import suppress
 from pathlib import Path
-from typing import ParamSpec, TypeVar
 
 import pytest
-from fakes import live, settle, spec
+from fakes import live, settle
 from hypothesis import given
 from hypothesis import strategies as st
 from logs import BLOCK, TEXT, put_together, write
-from watching import LIMIT, kernel_watches, watching
+from rotations import AtOnce, FullDiskLog, World
 
-from pgsupervisor.daemon.rotating import Rotation, next_look
+from pgsupervisor.daemon.rotating import next_look
 from pgsupervisor.system.happenings import Inotify
 from pgsupervisor.system.rotation import Rotated, RotatedLog
 from pgsupervisor.system.watch import Watcher
-
-Arguments = ParamSpec("Arguments")
-Result = TypeVar("Result")
 
 LOSSY = "rotating the log may lose lines, as tmpfs cannot take off the beginning of a file (ext4 and xfs can)"
 
@@ -59,65 +54,8 @@ def test_looks_in_time(grown: int, elapsed: float, left: int) -> None:
     assert delay * grown <= max(left * elapsed, 0.1 * grown) * (1 + 1e-9)
 
 
-class AtOnce(Executor):
-    """Threads for whom no time passes."""
-
-    def submit(
-        self, fn: Callable[Arguments, Result], /, *args: Arguments.args, **kwargs: Arguments.kwargs
-    ) -> Future[Result]:
-        """Do it here."""
-        future: Future[Result] = Future()
-        try:
-            future.set_result(fn(*args, **kwargs))
-        except OSError as error:
-            future.set_exception(error)
-        return future
-
-
 SOON = 0.2
 """Seconds in which what was said is minded."""
-
-
-class FullDiskLog(RotatedLog):
-    """A log on a disk that may be full."""
-
-    full = True
-
-    def rotate(self, most: int, keep: int) -> Rotated | None:
-        """Rotate it if there is room."""
-        if self.full and os.stat(self.path).st_size > most:
-            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC))
-        return super().rotate(most, keep)
-
-
-class World:
-    """A log that is rotated; `told` is what is told of that."""
-
-    def __init__(self, log: RotatedLog, watcher: Watcher, rotating: Executor) -> None:
-        self.log = log
-        self.told: list[Rotated | OSError] = []
-        self._facts = {"logfile": log.path, "logfile_maxbytes": 2 * BLOCK, "logfile_backups": 9}
-        self.rotation = Rotation(spec("shop", **self._facts), log, watcher, rotating, self._tell)
-        self._news = asyncio.Event()
-
-    def go_by(self, log: RotatedLog | None, **facts: object) -> None:
-        """Go by another spec."""
-        self.rotation.go_by(spec("shop", **{**self._facts, **facts}), log)
-
-    def _tell(self, what: Rotated | OSError) -> None:
-        self.told.append(what)
-        self._news.set()
-
-    async def until_told(self) -> None:
-        """Wait until something is told, from now on or since the last time."""
-        async with asyncio.timeout(LIMIT):
-            await self._news.wait()
-        self._news.clear()
-
-    @property
-    def archived(self) -> list[int]:
-        """The bytes of the archives that were told of."""
-        return [each.size for each in self.told if isinstance(each, Rotated)]
 
 
 def no_inotify() -> Inotify:
@@ -359,37 +297,6 @@ def test_what_is_in_the_way(log: RotatedLog) -> None:
         assert (len(world.told), world.rotation.trouble) == (1, "")
 
     in_virtual_time(log, play)
-
-
-def test_an_idle_log_costs_nothing(log: RotatedLog) -> None:
-    """For a log that nobody writes to, the kernel is asked once, and then there is not even a time to wait for."""
-
-    async def play(watcher: Watcher) -> None:
-        with ThreadPoolExecutor(1) as rotating:
-            world = World(log, watcher, rotating)
-            task = asyncio.create_task(world.rotation.run())
-            for rotations in (1, 2):
-                await _asked()
-                write(log, TEXT[: 2 * BLOCK])
-                await world.until_told()
-                assert len(world.told) == rotations
-            await _asked()
-            timers = asyncio.get_running_loop()._scheduled
-            assert [timer for timer in timers if not timer.cancelled()] == []
-            task.cancel()
-            with suppress(asyncio.CancelledError):
-                await task
-            assert kernel_watches() == []
-
-    write(log, TEXT[:1])
-    watching(play)
-
-
-async def _asked() -> None:
-    """Wait until the kernel is asked to tell of what is written."""
-    async with asyncio.timeout(LIMIT):
-        while not kernel_watches():  # noqa: ASYNC110  # that is told by nobody
-            await asyncio.sleep(0.01)
 
 
 @pytest.mark.parametrize("replaced", [False, True])

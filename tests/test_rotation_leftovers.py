@@ -192,9 +192,10 @@ def test_a_full_disk(tmp_path: Path, kind: str) -> None:
         for act in (lambda: log.rotate(2 * BLOCK, 9), log.compress, lambda: log.rotate(2 * BLOCK, 9)):
             with pytest.raises(OSError, match="No space left"):
                 act()
-            log.recover()
-            assert put_together(Path(log.path)) == TEXT[: 9 * BLOCK]
-            assert {name for name in names(log) if "log" in name} == {"log", "log.1"}
+            for _ in range(2):
+                assert put_together(Path(log.path)) == TEXT[: 9 * BLOCK]
+                assert {name for name in names(log) if "log" in name} == {"log", "log.1"}
+                log.recover()
         disk.free()
         log.rotate(2 * BLOCK, 9)
         assert log.compress()

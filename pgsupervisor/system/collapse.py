@@ -40,7 +40,7 @@ _fallocate.restype = ctypes.c_int
 
 
 def collapses(descriptor: int) -> bool:
-    """Tell whether the file can lose its beginning; it must be open for writing, and nothing is changed.
+    """Tell whether the file can lose its beginning; it must be open for writing, and only its times are changed.
 
     Raises OSError if nothing may be taken off this one.
     """

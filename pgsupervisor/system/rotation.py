@@ -278,12 +278,15 @@ def parts(log: str) -> list[Part]:
 def danger(log: str) -> str:
     """Say why a log at this path cannot be rotated without the danger of losing lines; empty if it can.
 
-    One that is not there yet would be in the directory that is. Raises OSError if we may not write there.
+    A file without a name is tried, as ext4 takes it for a change of a file that this is asked of it. Where there are no
+    such files, it is the log. Raises OSError if we may not write there.
     """
     try:
-        descriptor = os.open(log, os.O_WRONLY | GUARDED)
-    except FileNotFoundError:
         descriptor = os.open(os.path.dirname(log), os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
+            raise
+        descriptor = os.open(log, os.O_WRONLY | GUARDED)
     try:
         if collapses(descriptor):
             return ""

@@ -37,7 +37,9 @@ def rotate(site: Site, name: str) -> None:
 @pytest.mark.parametrize("kind", ["stderr", "csvlog", "jsonlog"])
 def test_over_its_files(site: Site, installation: Installation, kind: str) -> None:
     """Who follows gets all lines, once, while the collector changes its files; the last lines are those in them."""
-    site.add("shop", installation, settings={**COLLECTOR, "log_destination": kind})
+    data_directory = site.add("shop", installation, settings={**COLLECTOR, "log_destination": kind})
+    with (data_directory / "postgresql.conf").open("a") as file:
+        file.write("log_filename = 'log-0.log'\n")
     site.run()
     cluster = site.cluster("shop")
     with following(site, "shop", "-n", "1000") as follower:

@@ -264,7 +264,7 @@ def test_logs_are_followed_past_the_end_of_a_daemon(path: str) -> None:
                 errors = process.stderr.read()
                 assert process.wait(timeout=30) == 0
     assert lines == [b"one\n", b"two\n"]
-    assert errors == b"pgsupctl: pgsupervisord is gone; waiting for it to come back\n"
+    assert errors == b"pgsupctl: the connection to pgsupervisord is lost; going on when it answers\n"
     assert [request.parameters["positions"] for request in (first.requests[1], second.requests[-1])] == [
         [],
         [{"name": "shop", "position": "0"}],

@@ -78,7 +78,7 @@ def _pieces(arguments: Namespace, since: float | None) -> Iterator[LogPiece]:
             return
         if gone is None:
             gone = time.monotonic()
-            print("pgsupctl: pgsupervisord is gone; waiting for it to come back", file=sys.stderr)
+            print("pgsupctl: the connection to pgsupervisord is lost; going on when it answers", file=sys.stderr)
         time.sleep(_AGAIN)
 
 

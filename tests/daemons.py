@@ -267,9 +267,9 @@ _PGSUPCTL = "import sys; from pgsupervisor.cli.main import main; sys.exit(main()
 
 
 @contextlib.contextmanager
-def new_site(new_data_directory: NewDataDirectory) -> Iterator[Site]:
+def new_site(new_data_directory: NewDataDirectory, parent: str = "/tmp") -> Iterator[Site]:
     """Have a site, and nothing of it afterwards."""
-    made = Site(make_directory(), new_data_directory)
+    made = Site(make_directory(parent), new_data_directory)
     try:
         yield made
     finally:

@@ -62,9 +62,9 @@ def lent(*, alone: bool) -> Iterator[None]:
             fcntl.flock(machine, fcntl.LOCK_UN)
 
 
-def make_directory() -> Path:
-    """Make a short directory under /tmp that the server's user owns (a Unix socket's path ends at 107 bytes)."""
-    path = Path(tempfile.mkdtemp(prefix="pgs-", dir="/tmp"))
+def make_directory(parent: str = "/tmp") -> Path:
+    """Make a short directory that the server's user owns (a Unix socket's path ends at 107 bytes)."""
+    path = Path(tempfile.mkdtemp(prefix="pgs-", dir=parent))
     if SERVER_USER is not None:
         os.chown(path, SERVER_USER.uid, SERVER_USER.gid)
     return path

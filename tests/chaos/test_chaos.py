@@ -16,7 +16,7 @@ from daemons import Record, Site
 from machine import NewDataDirectory
 
 
-# It goes by the clock: beside other tests, less would happen in a minute.
+# Beside other tests, its witness would look less often.
 @pytest.mark.alone
 def test_nothing_is_lost(new_data_directory: NewDataDirectory, request: pytest.FixtureRequest) -> None:
     """Every acknowledged row is there, every cluster is as it was last wished, and nothing is left over."""

@@ -10,7 +10,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
-from daemons import LIMIT, Site, installation_number
+from daemons import LIMIT, Site, installation_number, new_site
+from machine import NewDataDirectory
 
 CLUSTERS = 60
 TRIES = 5
@@ -28,8 +29,13 @@ def moves(pid: int) -> dict[str, tuple[str, ...]]:
     return found
 
 
-# Every test makes directories in /tmp, of which the daemon hears.
-@pytest.mark.alone
+@pytest.fixture
+def site(new_data_directory: NewDataDirectory) -> Iterator[Site]:
+    """A site where nobody else makes anything: of what is made in /tmp, a daemon that has its files there hears."""
+    with new_site(new_data_directory, "/var/tmp") as made:
+        yield made
+
+
 def test_an_idle_daemon_does_nothing(site: Site, tmp_path: Path) -> None:
     """For ten seconds, a daemon that watches dozens of servers makes no system call, and none of its threads runs."""
     for number in range(CLUSTERS):
@@ -39,8 +45,7 @@ def test_an_idle_daemon_does_nothing(site: Site, tmp_path: Path) -> None:
     assert set(site.states().values()) == {"RUNNING"}
     # Not in the site's directory: the daemon watches it, and the tracer's own writing could wake it.
     with traced(daemon.pid, tmp_path / "trace") as trace:
-        # What is under way from the start has to end, and somebody else may make a file in /tmp, which the daemon hears
-        # of. But whoever polls never has quiet for so long.
+        # What is under way from the start has to end. But whoever polls never has quiet for so long.
         assert any(is_quiet(daemon.pid, trace) for _ in range(TRIES)), moves(daemon.pid)
 
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from dataclasses import dataclass
 
 from pgsupervisor.inventory.convert import Place, convert, ensure, suggestion
@@ -140,12 +140,7 @@ def cluster_spec(
     def at(key: str) -> Place:
         return (own if key in own.given or key not in defaults.given else defaults).place / key
 
-    if not table.stop_timeout:
-        raise at("stop_timeout").error("must be longer than 0: it is the time that a server has to stop in peace")
-    if table.restart_max_delay < table.restart_delay:
-        raise at("restart_max_delay").error(
-            f"must not be shorter than restart_delay, which is {float(table.restart_delay):g} seconds"
-        )
+    _refuse_what_contradicts(table, at)
     return ClusterSpec(
         name=name,
         installation=_installation(table.installation, installations, at("installation")),
@@ -174,6 +169,16 @@ def cluster_spec(
         stop_timeout=float(table.stop_timeout),
         allow=tuple(table.allow),
     )
+
+
+def _refuse_what_contradicts(table: ClusterTable, at: Callable[[str], Place]) -> None:
+    """Refuse values that are well by themselves; `at` returns the place of a key."""
+    if not table.stop_timeout:
+        raise at("stop_timeout").error("must be longer than 0: it is the time that a server has to stop in peace")
+    if table.restart_max_delay < table.restart_delay:
+        raise at("restart_max_delay").error(
+            f"must not be shorter than restart_delay, which is {float(table.restart_delay):g} seconds"
+        )
 
 
 def _installation(name: str | None, installations: Mapping[str, InstallationSpec], place: Place) -> InstallationSpec:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import signal
 import subprocess
 from concurrent.futures import ThreadPoolExecutor
 
@@ -59,3 +60,15 @@ def _until_last_line(follower: subprocess.Popen[bytes]) -> bytes:
         if b"last line" in line:
             break
     return b"".join(seen)
+
+
+def test_a_daemon_that_hangs(site: Site, installation: Installation) -> None:
+    """A daemon that does nothing any more costs a server no line, and no moment: its log needs nobody."""
+    site.add("shop", installation, settings=TERSE)
+    daemon = site.run()
+    daemon.process.send_signal(signal.SIGSTOP)
+    try:
+        sql(site.cluster("shop"), FLOOD.replace(str(LINES), "10000"))
+    finally:
+        daemon.process.send_signal(signal.SIGCONT)
+    assert NUMBERED.findall(site.logfile("shop").read_bytes()) == [b"%d" % number for number in range(1, 10_001)]

@@ -25,6 +25,7 @@ from pgsupervisor.system.watch import Watcher
 def test_a_start_whose_turn_comes_when_a_server_was_just_found(cluster: Cluster, short_directory: Path) -> None:
     """A server that is held already is not taken a second time: it comes up once, and ends once."""
     cluster.start()
+    cluster.wait_until_started()  # before that, it may not yet be there to be found
     process = cluster.postmaster()
     assert process is not None
 

@@ -105,9 +105,9 @@ class Door:
         """Note an order."""
         self.orders.append((order, cluster, uid, given))
 
-    def refused(self, method: str, uid: int) -> None:
+    def refused(self, method: str, clusters: Sequence[str], uid: int) -> None:
         """Note an order that was refused."""
-        self.orders.append((method, "refused", uid))
+        self.orders.append((method, "refused", list(clusters), uid))
 
     async def update(self, report: Report, *, dry_run: bool) -> Updated:
         """Change nothing."""

@@ -10,45 +10,99 @@ import pwd
 import socket
 import threading
 from collections.abc import Iterator
-from collections.abc import Set as AbstractSet
 from concurrent.futures import ThreadPoolExecutor
+from dataclasses import replace
+from pathlib import Path
 
 import pytest
 from control import Door, Stranger, play
-from fakes import spec
+from fakes import inventory, spec
 
 from pgsupervisor.control import protocol
-from pgsupervisor.control.access import LOOKING, Peer, groups_of, may, peer_of, user_of
+from pgsupervisor.control.access import (
+    CONTROL,
+    LOOKING,
+    Peer,
+    Who,
+    Whose,
+    groups_of,
+    may,
+    owner_of,
+    peer_of,
+    user_of,
+)
+from pgsupervisor.inventory import ClusterSpec
 
-DAEMON, STRANGER = 970, 980
-LOOK, ORDER = "io.pgsupervisor.GetStatus", "io.pgsupervisor.Stop"
+DAEMON, OWNER, STRANGER = 970, 975, 980
+LOOK, ORDER, READ, RULE = (f"io.pgsupervisor.{name}" for name in ("GetStatus", "Stop", "GetLog", "StopDaemon"))
+
+BOB = Who(STRANGER, "bob", {"users", "devs"})
+NAMELESS = Who(STRANGER, str(STRANGER))
+NOBODYS = Whose(None)
 
 
 @pytest.mark.parametrize(
-    ("method", "uid", "groups", "admin_group", "allowed"),
+    ("method", "who", "whose", "admin_group", "allowed"),
     [
-        (LOOK, STRANGER, {"users"}, "dba", True),
-        (LOOK, STRANGER, set(), None, True),
-        (ORDER, STRANGER, {"users"}, "dba", False),
-        (ORDER, STRANGER, {"users", "dba"}, "dba", True),
-        (ORDER, STRANGER, {"users"}, None, False),
-        (ORDER, STRANGER, set(), None, False),
-        (ORDER, DAEMON, set(), "dba", True),
-        (ORDER, 0, set(), "dba", True),
-        ("io.pgsupervisor.GetLog", STRANGER, {"users"}, "dba", False),
-        ("io.pgsupervisor.GetLog", STRANGER, {"dba"}, "dba", True),
-        ("io.pgsupervisor.GetConfiguration", STRANGER, {"users"}, "dba", False),
-        ("io.pgsupervisor.GetConfiguration", STRANGER, {"dba"}, "dba", True),
-        ("io.pgsupervisor.CheckConfiguration", STRANGER, {"users"}, "dba", False),
-        ("io.pgsupervisor.SetConfiguration", STRANGER, {"users"}, "dba", False),
-        ("io.pgsupervisor.StopDaemon", STRANGER, {"users"}, "dba", False),
-        ("io.pgsupervisor.Update", STRANGER, {"users"}, "dba", False),
-        ("io.pgsupervisor.NewMethod", STRANGER, {"users"}, "dba", False),
+        # Whoever may connect looks, and no more.
+        (LOOK, BOB, None, "dba", True),
+        (LOOK, NAMELESS, NOBODYS, None, True),
+        (ORDER, BOB, NOBODYS, "dba", False),
+        (ORDER, BOB, NOBODYS, None, False),
+        (ORDER, BOB, None, "dba", False),
+        (READ, BOB, NOBODYS, "dba", False),
+        (READ, NAMELESS, NOBODYS, None, False),
+        (RULE, BOB, None, "dba", False),
+        # Root, the daemon's user and the admins do everything.
+        *(
+            (method, who, whose, "dba", True)
+            for method in (LOOK, ORDER, READ, RULE, "io.pgsupervisor.NewMethod")
+            for who in (Who(0, "root"), Who(DAEMON, "pg"), Who(STRANGER, "bob", {"dba"}))
+            for whose in (NOBODYS, Whose(OWNER, ("alice",)), None)
+        ),
+        # A cluster's own user, by number or by name.
+        (ORDER, Who(OWNER, "pg1"), Whose(OWNER), None, True),
+        (READ, Who(OWNER, "pg1"), Whose("pg1"), None, True),
+        (ORDER, Who(OWNER, str(OWNER)), Whose(OWNER), None, True),
+        (ORDER, BOB, Whose(OWNER), None, False),
+        (ORDER, BOB, Whose("pg1"), None, False),
+        (RULE, Who(OWNER, "pg1"), Whose(OWNER), None, False),
+        # Whom `allow` names.
+        (ORDER, BOB, Whose(OWNER, ("alice", "bob")), None, True),
+        (READ, BOB, Whose(OWNER, ("bob",)), None, True),
+        (ORDER, BOB, Whose(OWNER, ("@devs",)), None, True),
+        (ORDER, BOB, Whose(OWNER, ("@dba", "alice")), None, False),
+        (ORDER, NAMELESS, Whose(OWNER, (str(STRANGER),)), None, True),
+        (ORDER, BOB, Whose(OWNER, (str(STRANGER),)), None, False),
+        (RULE, BOB, Whose(OWNER, ("bob",)), None, False),
+        ("io.pgsupervisor.NewMethod", BOB, Whose(OWNER, ("bob",)), None, False),
+        # A group is no user, and a user no group.
+        (ORDER, BOB, Whose(OWNER, ("devs", "@bob")), None, False),
+        (ORDER, BOB, Whose("devs"), None, False),
+        (ORDER, Who(STRANGER, "dba"), NOBODYS, "dba", False),
     ],
 )
-def test_decisions(method: str, uid: int, groups: AbstractSet[str], admin_group: str | None, *, allowed: bool) -> None:
-    """Whoever can connect may look; orders, and what servers wrote, are for root, the daemon's user and admins."""
-    assert may(method, uid=uid, groups=groups, daemon_uid=DAEMON, admin_group=admin_group) is allowed
+def test_decisions(method: str, who: Who, whose: Whose | None, admin_group: str | None, *, allowed: bool) -> None:
+    """Whoever can connect may look, who has a cluster controls it, and root, the daemon's user and admins do all."""
+    assert may(method, who, whose, daemon_uid=DAEMON, admin_group=admin_group) is allowed
+
+
+def test_what_belongs_to_a_cluster() -> None:
+    """What who has a cluster may do is this: no method that is about more than that."""
+    assert {
+        f"io.pgsupervisor.{name}"
+        for name in (
+            "Start",
+            "Stop",
+            "Restart",
+            "Reload",
+            "Kill",
+            "GetLog",
+            "GetConfiguration",
+            "SetConfiguration",
+            "CheckConfiguration",
+        )
+    } == CONTROL
 
 
 def test_looking_changes_nothing() -> None:
@@ -77,6 +131,11 @@ def test_names() -> None:
     assert (user_of(peer), groups_of(peer)) == (entry.pw_name, expected)
     nobody_knows = Peer(1, 3_999_999, 3_999_998)
     assert (user_of(nobody_knows), groups_of(nobody_knows)) == ("3999999", frozenset())
+
+
+def test_owners(tmp_path: Path) -> None:
+    """What cannot be looked at belongs to nobody."""
+    assert (owner_of(str(tmp_path)), owner_of(str(tmp_path / "missing"))) == (os.geteuid(), None)
 
 
 @contextlib.contextmanager
@@ -124,14 +183,16 @@ def test_a_stranger_may_look_and_no_more() -> None:
             "SetConfiguration": {"name": "a", "changes": [{"name": "port", "value": "1"}]},
             "CheckConfiguration": {"name": "a"},
         }.items():
-            facts = {"user": "nobody", "method": f"io.pgsupervisor.{method}"}
+            clusters = [] if method in {"Update", "StopDaemon"} else ["a"]
+            facts = {"user": "nobody", "method": f"io.pgsupervisor.{method}", "clusters": clusters}
             assert await one.call(method, parameters) == {"error": protocol.NOT_PERMITTED, "parameters": facts}
         assert (door.state("a"), door.leave) == ("RUNNING", [])
         assert "error" in await one.call("Stop", {"names": ["a"]})
         refused = ["Stop", "Kill", "Update", "StopDaemon", "SetConfiguration"]
-        assert door.orders == [(method, "refused", nobody.pw_uid) for method in refused], (
-            "a look is no order, and each is told once"
-        )
+        assert door.orders == [
+            (method, "refused", [] if method in {"Update", "StopDaemon"} else ["a"], nobody.pw_uid)
+            for method in refused
+        ], "a look is no order, and each is told once"
 
     play(scene)
 
@@ -149,6 +210,84 @@ def test_a_member_of_the_admin_group_may_give_orders() -> None:
         assert door.state("a") == "STOPPED"
 
     play(scene, spec("a"), admin_group=group)
+
+
+def of_nobody(name: str, **otherwise: object) -> ClusterSpec:
+    """Return the spec of a cluster that is not root's."""
+    return spec(name, **{"user": "postgres", **otherwise})
+
+
+@as_root
+@pytest.mark.parametrize(
+    "mine",
+    [{"allow": ("nobody",)}, {"allow": ("@nogroup",)}, {"user": "nobody"}, {"user": None}],
+    ids=["user", "group", "own", "owner"],
+)
+def test_who_has_a_cluster(mine: dict[str, object], tmp_path: Path) -> None:
+    """Who has a cluster controls it, and no other; of an order to several, nothing is done if he has not all."""
+    nobody = pwd.getpwnam("nobody")
+    group = grp.getgrgid(nobody.pw_gid).gr_name
+    mine = {key: (f"@{group}",) if value == ("@nogroup",) else value for key, value in mine.items()}
+    os.chown(tmp_path, nobody.pw_uid, nobody.pw_gid)
+    own = replace(of_nobody("a", **mine), data_directory=str(tmp_path))
+
+    async def scene(door: Door) -> None:
+        for name in ("a", "b", "c"):
+            await door.until(name, "RUNNING")
+        door.postmaster("a").log.write(b"mine\n")
+        one = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
+        assert await one.call("GetLog", {"names": ["a"], "lines": 1}) == {"parameters": {"text": "mine\n"}}
+        for method, parameters in {
+            "GetConfiguration": {"name": "a", "keys": []},
+            "CheckConfiguration": {"name": "a"},
+            "Reload": {"names": ["a"]},
+        }.items():
+            assert "error" not in await one.call(method, parameters)
+        for names in (["*"], ["all"], ["a", "b", "c"]):
+            facts = {"user": "nobody", "method": "io.pgsupervisor.Stop", "clusters": ["b", "c"]}
+            refused = {"error": protocol.NOT_PERMITTED, "parameters": facts}
+            assert await one.call("Stop", {"names": names}) == refused
+        assert [door.state(name) for name in ("a", "b", "c")] == ["RUNNING"] * 3
+        assert "error" in await one.call("Update")
+        assert "error" not in await one.call("Stop", {"names": ["a"]})
+        assert [door.state(name) for name in ("a", "b", "c")] == ["STOPPED", "RUNNING", "RUNNING"]
+        assert door.orders == [
+            ("reload", "a", nobody.pw_uid, {}),
+            ("Stop", "refused", ["b", "c"], nobody.pw_uid),
+            ("Update", "refused", [], nobody.pw_uid),
+            ("stop", "a", nobody.pw_uid, {}),
+        ]
+
+    play(scene, own, of_nobody("b"), of_nobody("c", allow=("alice", "@nobodys")))
+
+
+@as_root
+def test_an_update_counts_at_once() -> None:
+    """Who is allowed a cluster by an update, or no more, is so from then on, though the update takes its time."""
+    nobody = pwd.getpwnam("nobody")
+
+    async def scene(door: Door) -> None:
+        for name in ("a", "b", "slow"):
+            await door.until(name, "RUNNING")
+        door.postmaster("slow").obeys = frozenset()
+        one = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
+        assert "error" in await one.call("Reload", {"names": ["b"]})
+        new = inventory(of_nobody("a"), of_nobody("b", allow=("nobody",)))
+        touched = [list(door.postmaster(name).calls) for name in ("a", "b")]
+        update = asyncio.create_task(door.supervisor.update(new, lambda *_: None, lambda *_: None))
+        await door.until("slow", "STOPPING")
+        assert [door.postmaster(name).calls for name in ("a", "b")] == touched
+        assert "error" not in await one.call("Reload", {"names": ["b"]})
+        assert "error" in await one.call("Reload", {"names": ["a"]})
+        door.postmaster("slow").end(clean=True)
+        await update
+        assert "error" not in await one.call("Reload", {"names": ["b"]})
+        assert [door.postmaster(name).calls for name in ("a", "b")] == [
+            [*touched[0], "renew"],
+            [*touched[1], "reload", "renew", "reload"],
+        ]
+
+    play(scene, of_nobody("a", allow=("nobody",)), of_nobody("b"), of_nobody("slow"))
 
 
 @as_root

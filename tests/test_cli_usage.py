@@ -37,8 +37,19 @@ def path(short_directory: Path) -> str:
             "there is no cluster sh\\x1bop; `pgsupctl status` shows which there are",
         ),
         (
-            error("io.pgsupervisor.NotPermitted", user="bob", method="io.pgsupervisor.Start"),
-            "bob may not do Start; ask as root, or as a member of the admin_group",
+            error("io.pgsupervisor.NotPermitted", user="bob", method="io.pgsupervisor.Update", clusters=[]),
+            "bob may not do Update; ask as root, or as a member of the admin_group",
+        ),
+        (
+            error("io.pgsupervisor.NotPermitted", user="bob", method="io.pgsupervisor.Stop", clusters=["a", "b"]),
+            "bob may not do Stop for a, b, so nothing was done; leave that out, or be named in their `allow`",
+        ),
+        (
+            error("io.pgsupervisor.NotPermitted", user="b", method="a.Kill", clusters=list("abcdefghijk")),
+            (
+                "b may not do Kill for a, b, c, d, e, f, g, h and 3 more, so nothing was done; leave that out, or be "
+                "named in their `allow`"
+            ),
         ),
         (
             error("io.pgsupervisor.InventoryInvalid", path="/i.toml", key="clusters.a.port", why="no"),

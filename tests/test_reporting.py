@@ -38,7 +38,9 @@ def test_every_line_is_an_event(capsys: pytest.CaptureFixture[str]) -> None:
     reporter.counts(Change("blog", "remove"))
     reporter.ordered("stop", "shop", 0, {"mode": "fast", "timeout": 2.5})
     reporter.ordered("update", None, 1000, {})
-    reporter.refused("Stop", 65534)
+    reporter.refused("Stop", ["shop"], 65534)
+    reporter.refused("Kill", ["shop", "blog"], 65534)
+    reporter.refused("Update", [], 65534)
     logged = lines(capsys)
     assert all(before <= event.time <= time.time() for event in events.kept)
     assert [as_logged(event) for event in events.kept] == [
@@ -51,7 +53,9 @@ def test_every_line_is_an_event(capsys: pytest.CaptureFixture[str]) -> None:
         ("info", "cluster removed", "blog", {}),
         ("info", "ordered", "shop", {"order": "stop", "uid": 0, "mode": "fast", "timeout": 2.5}),
         ("info", "ordered", None, {"order": "update", "uid": 1000}),
-        ("warning", "order refused", None, {"method": "Stop", "uid": 65534}),
+        ("warning", "order refused", "shop", {"method": "Stop", "uid": 65534}),
+        ("warning", "order refused", None, {"method": "Kill", "uid": 65534, "clusters": ["shop", "blog"]}),
+        ("warning", "order refused", None, {"method": "Update", "uid": 65534}),
     ]
 
 

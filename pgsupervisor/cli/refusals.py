@@ -10,6 +10,9 @@ from pgsupervisor.errors import RemoteError
 
 Facts: TypeAlias = Mapping[str, object]
 
+_LISTED = 8
+"""How many clusters are named in a sentence at most."""
+
 
 def words(error: RemoteError) -> str:
     """Return the words for an error of the interface."""
@@ -19,7 +22,13 @@ def words(error: RemoteError) -> str:
 
 def _not_permitted(facts: Facts) -> str:
     method = str(facts.get("method")).rpartition(".")[2]
-    return f"{facts.get('user')} may not do {method}; ask as root, or as a member of the admin_group"
+    clusters = facts.get("clusters")
+    if not isinstance(clusters, list) or not clusters:
+        return f"{facts.get('user')} may not do {method}; ask as root, or as a member of the admin_group"
+    listed = ", ".join(map(str, clusters[:_LISTED]))
+    more = f" and {len(clusters) - _LISTED} more" if len(clusters) > _LISTED else ""
+    said = f"{facts.get('user')} may not do {method} for {listed}{more}, so nothing was done"
+    return f"{said}; leave that out, or be named in their `allow`"
 
 
 def _inventory_invalid(facts: Facts) -> str:

@@ -1,8 +1,14 @@
 """Who may do what: a decision, made from what the kernel says of the other end of the socket.
 
 Nothing that a client sends says who it is. The kernel does (SO_PEERCRED, unix(7)): the user and group that the
-process had when it connected. Whoever may connect may look; orders are for root, for the daemon's own user, and
-for the members of the inventory's `admin_group`.
+process had when it connected. There are three circles:
+
+- root, the daemon's own user, and the members of the inventory's `admin_group` may do everything;
+- the OS user of a cluster, and those whom its `allow` names, may control that cluster and read its log;
+- whoever else may connect sees how the clusters are and what happened to them, but nothing that may quote a log or the
+  value of a setting.
+
+Who is in them is one pure decision, `may`. What it has to know of users and groups is looked up elsewhere (`rights`).
 """
 
 from __future__ import annotations
@@ -13,6 +19,7 @@ import os
 import pwd
 import socket
 import struct
+from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
@@ -28,7 +35,23 @@ LOOKING = frozenset(
         "io.pgsupervisor.GetDaemon",
     }
 )
-"""The methods that change nothing and show nothing of what a server wrote."""
+"""The methods that change nothing; of what a server wrote, they show nothing to those who may not read it."""
+
+CONTROL = frozenset(
+    f"io.pgsupervisor.{name}"
+    for name in (
+        "Start",
+        "Stop",
+        "Restart",
+        "Reload",
+        "Kill",
+        "GetLog",
+        "GetConfiguration",
+        "SetConfiguration",
+        "CheckConfiguration",
+    )
+)
+"""The methods that are about clusters; who has a cluster may call them for it."""
 
 
 ORDERS = frozenset(
@@ -63,9 +86,34 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(*_CREDENTIALS.unpack(credentials))
 
 
-def may(method: str, *, uid: int, groups: AbstractSet[str], daemon_uid: int, admin_group: str | None) -> bool:
-    """Decide whether the user `uid`, member of `groups`, may call `method` (its full name)."""
-    return method in LOOKING or uid in {0, daemon_uid} or admin_group in groups
+@dataclass(frozen=True, slots=True)
+class Who:
+    """Who asks: the number of a user, his name, or that number again if he has none, and the names of his groups."""
+
+    uid: int
+    name: str
+    groups: AbstractSet[str] = frozenset()
+
+
+@dataclass(frozen=True, slots=True)
+class Whose:
+    """Whose a cluster is: its OS user, by name or by number (None: nobody knows), and whom else its `allow` names."""
+
+    user: str | int | None
+    allow: Sequence[str] = ()
+
+
+def may(method: str, who: Who, whose: Whose | None, *, daemon_uid: int, admin_group: str | None) -> bool:
+    """Decide whether somebody may call `method` (its full name) for a cluster, or (None) for all there is.
+
+    A name that `allow` has is a user's, or with `@` a group's. A user who has no name can be meant by his number.
+    """
+    if method in LOOKING or who.uid in {0, daemon_uid} or admin_group in who.groups:
+        return True
+    if method not in CONTROL or whose is None:
+        return False
+    meant = {who.name, *(f"@{group}" for group in who.groups)}
+    return whose.user in {who.uid, who.name} or not meant.isdisjoint(whose.allow)
 
 
 def user_of(peer: Peer) -> str:
@@ -87,3 +135,11 @@ def groups_of(peer: Peer) -> frozenset[str]:
         with contextlib.suppress(KeyError):
             names.add(grp.getgrgid(number).gr_name)
     return frozenset(names)
+
+
+def owner_of(path: str) -> int | None:
+    """Return the number of the user to whom a file or directory belongs; None if it cannot be looked at."""
+    try:
+        return os.stat(path).st_uid
+    except OSError:
+        return None

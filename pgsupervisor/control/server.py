@@ -2,6 +2,8 @@
 
 A method takes a call and returns its last reply; what comes before that, it sends itself (`Call.progress`). A
 mistake of the client's is an error reply.
+
+Who may call it is seen to before it begins (`access`); of methods that are about clusters, when it is known which.
 """
 
 from __future__ import annotations
@@ -9,17 +11,17 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
-from functools import partial
 from typing import NoReturn, Protocol, TypeAlias
 
 from pgsupervisor import __version__
 from pgsupervisor.control import configuration, parameters, protocol, records
-from pgsupervisor.control.access import LOOKING, ORDERS, groups_of, may, user_of
+from pgsupervisor.control.access import CONTROL, LOOKING, ORDERS
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.logs import send_logs, tail
 from pgsupervisor.control.monitoring import monitor
 from pgsupervisor.control.protocol import Parameters, Reply
 from pgsupervisor.control.refusal import RefusalError
+from pgsupervisor.control.rights import Rights
 from pgsupervisor.errors import InventoryError, NoSuchClusterError, UpgradeError
 from pgsupervisor.supervision.kept import Kept, Report
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
@@ -69,8 +71,8 @@ class Told(Protocol):
     def ordered(self, order: str, cluster: str | None, uid: int, given: Parameters) -> None:
         """Hear of an order to a cluster, or to the daemon itself (None), and what was given with it."""
 
-    def refused(self, method: str, uid: int) -> None:
-        """Hear of an order that this user may not give."""
+    def refused(self, method: str, clusters: Sequence[str], uid: int) -> None:
+        """Hear of an order that this user may not give to these clusters, or (none) to the daemon itself."""
 
 
 class ControlServer:
@@ -104,9 +106,7 @@ class ControlServer:
     async def answer(self, call: Call) -> Reply:
         """Do what a call asks for, and return its last reply."""
         try:
-            method = await self._method(call)
-            call.permitted = True
-            return Reply(await method(call))
+            return Reply(await (await self._method(call))(call))
         except RefusalError as error:
             return error.reply
         except parameters.InvalidParameterError as error:
@@ -120,35 +120,56 @@ class ControlServer:
             return Reply({"why": error.why}, error=protocol.UPGRADE_REFUSED)
 
     async def _method(self, call: Call) -> Method:
-        """Find the method, and make sure that this peer may call it."""
+        """Find the method, and make sure that this peer may call it, unless that depends on clusters."""
         name = call.request.method
         method = self._methods.get(name)
         if method is None:
             if call.request.interface in {protocol.SERVICE, protocol.INTERFACE}:
                 raise RefusalError(protocol.METHOD_NOT_FOUND, method=name)
             raise RefusalError(protocol.INTERFACE_NOT_FOUND, interface=call.request.interface)
-        ask = partial(
-            may,
-            name,
-            uid=call.peer.uid,
-            daemon_uid=os.geteuid(),
-            admin_group=self._supervisor.inventory.daemon.admin_group,
-        )
-        # The user database may be a slow server on the network: it is asked only if it matters, and not in the loop.
-        if not ask(groups=frozenset()) and not ask(groups=await asyncio.to_thread(groups_of, call.peer)):
-            self._tell_of_refusal(name, call.peer.uid)
-            user = await asyncio.to_thread(user_of, call.peer)
-            raise RefusalError(protocol.NOT_PERMITTED, user=user, method=name)
-        if self._daemon.ending and name not in LOOKING:
-            raise RefusalError(protocol.SHUTTING_DOWN)
+        if name not in LOOKING | CONTROL:
+            rights = Rights(call.peer, self._supervisor)
+            await rights.learn(())
+            if not rights.may(name):
+                self._refuse(call, rights, ())
+        if name not in CONTROL:
+            self._permit(call)
         return method
 
-    def _tell_of_refusal(self, method: str, uid: int) -> None:
-        """Tell that an order was refused, but not again and again: nobody shall push out what else has happened."""
-        now = asyncio.get_running_loop().time()
-        if method in ORDERS and now >= self._refused.get((uid, method), now):
-            self._refused[uid, method] = now + _REFUSED_AGAIN
-            self._told.refused(method.rpartition(".")[2], uid)
+    async def _permitted(self, call: Call, names: Sequence[str]) -> list[Kept]:
+        """Return the clusters that `names` means, if the peer may call the method for all of them.
+
+        If he may not for some, nothing is done for any, and he is told for which. A glob means the same clusters to
+        everybody, those that `status` shows for it. Were some passed over in silence, "stop all" would seem to be done
+        where it is not, and what an order does would depend on who gives it. Who is told the names can leave them out.
+
+        Raises NoSuchClusterError and RefusalError.
+        """
+        rights = Rights(call.peer, self._supervisor)
+        await rights.learn(self._supervisor.select(names))
+        kept = self._supervisor.select(names)  # an update may have come in between
+        refused = [each.spec.name for each in kept if not rights.may(call.request.method, each)]
+        if refused:
+            self._refuse(call, rights, refused)
+        self._permit(call)
+        return kept
+
+    def _permit(self, call: Call) -> None:
+        """Note that a call is permitted; a daemon that ends takes none but looks any more."""
+        if self._daemon.ending and call.request.method not in LOOKING:
+            raise RefusalError(protocol.SHUTTING_DOWN)
+        call.permitted = True
+
+    def _refuse(self, call: Call, rights: Rights, clusters: Sequence[str]) -> NoReturn:
+        """Refuse a call for these clusters, or (none) for all there is, and tell of it if it is an order.
+
+        That is not told again and again: nobody shall push out what else has happened.
+        """
+        now, name, uid = asyncio.get_running_loop().time(), call.request.method, call.peer.uid
+        if name in ORDERS and now >= self._refused.get((uid, name), now):
+            self._refused[uid, name] = now + _REFUSED_AGAIN
+            self._told.refused(name.rpartition(".")[2], clusters, uid)
+        raise RefusalError(protocol.NOT_PERMITTED, user=rights.user, method=name, clusters=list(clusters))
 
     async def _get_info(self, call: Call) -> Parameters:
         parameters.read(call.request.parameters, parameters.Nothing)
@@ -192,7 +213,7 @@ class ControlServer:
         return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Kill())
 
     async def _order(self, call: Call, asked: parameters.Names, order: Order) -> Parameters:
-        ordered = self._supervisor.select(asked.names)
+        ordered = await self._permitted(call, asked.names)
         for kept in ordered:
             self._told.ordered(type(order).__name__.lower(), kept.spec.name, call.peer.uid, parameters.given(asked))
         outcomes = await self._supervisor.give(ordered, order, _report_to(call))
@@ -206,7 +227,7 @@ class ControlServer:
 
     async def _get_log(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Logs)
-        kept = self._supervisor.select(asked.names)
+        kept = await self._permitted(call, asked.names)
         if call.request.more:
             return await send_logs(call, kept, asked)
         if asked.follow or len(kept) != 1:
@@ -215,20 +236,20 @@ class ControlServer:
 
     async def _get_configuration(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Keys)
-        found = await configuration.settings(self._one(asked.name), asked.keys)
+        found = await configuration.settings(await self._one(call, asked.name), asked.keys)
         return {"settings": [records.setting(each) for each in found]}
 
     async def _set_configuration(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Assignments)
         changes = {each.name: each.value for each in asked.changes}
-        kept = self._one(asked.name)
+        kept = await self._one(call, asked.name)
         # Not to what: a value may be a secret.
         self._told.ordered("set configuration", kept.spec.name, call.peer.uid, {"settings": list(changes)})
         outcome = await configuration.configure(self._supervisor, kept, changes, _report_to(call))
         return {"outcomes": [records.outcome(outcome)]}
 
     async def _check_configuration(self, call: Call) -> Parameters:
-        kept = self._one(parameters.read(call.request.parameters, parameters.Name).name)
+        kept = await self._one(call, parameters.read(call.request.parameters, parameters.Name).name)
         found = await kept.postmaster.configuration.prospects(kept.spec)
         return {"problems": [*found.fatal, *found.others], "unchecked": found.unchecked or None}
 
@@ -253,9 +274,11 @@ class ControlServer:
         self._told.ordered("upgrade daemon", None, call.peer.uid, {})
         await self._daemon.upgrade()
 
-    def _one(self, name: str) -> Kept:
-        """Return the cluster that a name means; a pattern that means several is no name of one."""
-        kept = self._supervisor.select([name])
+    async def _one(self, call: Call, name: str) -> Kept:
+        """Return the cluster that a name means, if the peer may; a pattern that means several is no name of one."""
+        if len(self._supervisor.select([name])) != 1:
+            raise NoSuchClusterError(name)
+        kept = await self._permitted(call, [name])
         if len(kept) != 1:
             raise NoSuchClusterError(name)
         return kept[0]

@@ -212,9 +212,11 @@ class Reporter:
         about = {} if cluster is None else {"cluster": cluster}
         self._log.info("ordered", **about, order=order, uid=uid, **given)
 
-    def refused(self, method: str, uid: int) -> None:
-        """Log that somebody gave an order who may not."""
-        self._log.warning("order refused", method=method, uid=uid)
+    def refused(self, method: str, clusters: Sequence[str], uid: int) -> None:
+        """Log that somebody gave an order to clusters, or (none) to the daemon itself, who may not."""
+        about: dict[str, object] = {"cluster": clusters[0]} if len(clusters) == 1 else {}
+        several = {"clusters": list(clusters)} if len(clusters) > 1 else {}
+        self._log.warning("order refused", **about, method=method, uid=uid, **several)
 
     def mistake(self, where: str, error: Exception) -> None:
         """Log a mistake of ours, with its traceback."""

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Iterator, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
@@ -163,6 +164,29 @@ class Door:
         """Wait until the server has let go of every connection."""
         while self.conversations._connections:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.01)
+
+
+@contextlib.contextmanager
+def somebody_else(uid: int, gid: int) -> Iterator[None]:
+    """Be another user for the moment of a connect(2), which is when the kernel takes down who one is."""
+    former = os.getegid()
+    os.setegid(gid)
+    os.seteuid(uid)
+    try:
+        yield
+    finally:
+        os.seteuid(0)
+        os.setegid(former)
+
+
+async def visit_as(door: Door, uid: int, gid: int) -> Stranger:
+    """Connect as another user."""
+    connection = socket.socket(socket.AF_UNIX)
+    with somebody_else(uid, gid):
+        connection.connect(door.path)
+    stranger = Stranger(*await asyncio.open_unix_connection(sock=connection))
+    door.visitors.append(stranger)
+    return stranger
 
 
 def play(scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, admin_group: str | None = None) -> Door:

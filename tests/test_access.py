@@ -3,19 +3,17 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import grp
 import os
 import pwd
 import socket
 import threading
-from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from control import Door, Stranger, play
+from control import Door, play, visit_as
 from fakes import inventory, spec
 
 from pgsupervisor.control import protocol
@@ -136,29 +134,6 @@ def test_names() -> None:
 def test_owners(tmp_path: Path) -> None:
     """What cannot be looked at belongs to nobody."""
     assert (owner_of(str(tmp_path)), owner_of(str(tmp_path / "missing"))) == (os.geteuid(), None)
-
-
-@contextlib.contextmanager
-def somebody_else(uid: int, gid: int) -> Iterator[None]:
-    """Be another user for the moment of a connect(2), which is when the kernel takes down who one is."""
-    former = os.getegid()
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(former)
-
-
-async def visit_as(door: Door, uid: int, gid: int) -> Stranger:
-    """Connect as another user."""
-    connection = socket.socket(socket.AF_UNIX)
-    with somebody_else(uid, gid):
-        connection.connect(door.path)
-    stranger = Stranger(*await asyncio.open_unix_connection(sock=connection))
-    door.visitors.append(stranger)
-    return stranger
 
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")

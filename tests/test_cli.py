@@ -26,7 +26,16 @@ def path(short_directory: Path) -> str:
 def cluster(name: str, state: str = "RUNNING", **known: object) -> dict[str, object]:
     """Return a cluster as the daemon tells of it, two days in its state, and half an hour before that shows as more."""
     facts = {"name": name, "state": state, "wanted": state != "STOPPED", "since": time.time() - 174_600, "pid": 4711}
-    return {**facts, "port": 5432, "version": "15.18", "restarts": 0, "reason": "", "standby": False, **known}
+    return {
+        **facts,
+        "port": 5432,
+        "version": "15.18",
+        "restarts": 0,
+        "reason": "",
+        "standby": False,
+        "yours": True,
+        **known,
+    }
 
 
 SHOP = cluster("shop")

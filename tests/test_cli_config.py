@@ -275,6 +275,7 @@ def test_the_status_of_one_whose_restart_is_due(path: str) -> None:
         "version": "15.18",
         "restarts": 0,
         "standby": False,
+        "yours": True,
         "reason": "pending restart: shared_buffers 128MB → 1GB",
     }
     with FakeDaemon(path, {"GetStatus": says(reply(clusters=[cluster]))}):

@@ -22,6 +22,7 @@ def cluster(name: str, state: str = "RUNNING", **known: object) -> Cluster:
         "restarts": 0,
         "reason": "",
         "standby": False,
+        "yours": True,
     }
     return {**facts, **known}  # type: ignore[typeddict-item]  # a test names fields of the type alone
 
@@ -49,6 +50,23 @@ PLAIN = [
 def test_to_a_pipe_the_table_is_plain_and_whole() -> None:
     """No colour, nothing cut; and what came from a database's log is escaped, one line for each cluster."""
     assert table(CLUSTERS, ago, Screen()) == PLAIN
+
+
+def test_which_clusters_are_yours() -> None:
+    """Who may not control all the clusters that he sees is told which are his; who may, need not be told."""
+    why = "why is told to those who may control it"
+    shown = [cluster("shop"), cluster("web", "FATAL", pid=None, yours=False, reason=why)]
+    assert table(shown, ago, Screen()) == [
+        "NAME  STATE    SINCE  PID   PORT  VERSION  RESTARTS  YOURS  REASON",
+        "shop  RUNNING  3 min  4711  5432  15.18    0         yes",
+        f"web   FATAL    3 min  -     5432  15.18    0         -      {why}",
+    ]
+    assert table(shown[1:], ago, Screen(width=60, height=24, colour=False)) == [
+        "NAME  STATE  SINCE  PID  PORT  VERSION  RESTARTS  YOURS  RE…",
+        "web   FATAL  3 min  -    5432  15.18    0         -",
+        f"    {why}",
+    ]
+    assert table([], ago, Screen()) == ["NAME  STATE  SINCE  PID  PORT  VERSION  RESTARTS  REASON"]
 
 
 def test_to_a_terminal_the_table_is_coloured_and_fits() -> None:

@@ -20,6 +20,7 @@ SHOP = {
     "restarts": 0,
     "reason": "",
     "standby": False,
+    "yours": True,
 }
 WEB = {
     **SHOP,

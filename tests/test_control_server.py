@@ -51,6 +51,7 @@ def test_status() -> None:
         assert 0 <= time.time() - told.pop("since") < LIMIT
         assert told == {
             "name": "b",
+            "yours": True,
             "state": "RUNNING",
             "wanted": True,
             "pid": 101,

@@ -12,6 +12,7 @@ class Cluster(TypedDict):
     """A cluster, as GetStatus and Monitor tell of it (of what they tell, what is shown)."""
 
     name: str
+    yours: bool
     state: str
     wanted: bool
     since: float

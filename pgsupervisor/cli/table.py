@@ -11,16 +11,22 @@ from pgsupervisor.cli.screen import Screen, escape
 if TYPE_CHECKING:
     from pgsupervisor.cli.answers import Cluster
 
-_HEADER = ("NAME", "STATE", "SINCE", "PID", "PORT", "VERSION", "RESTARTS", "REASON")
+_HEADER = ("NAME", "STATE", "SINCE", "PID", "PORT", "VERSION", "RESTARTS", "YOURS", "REASON")
+_YOURS = _HEADER.index("YOURS")
 _GAP = "  "
 _INDENT = "    "
 
 
 def table(clusters: Sequence[Cluster], since: Callable[[float], str], screen: Screen) -> list[str]:
-    """Return a table of clusters as lines; `since` puts the Unix time of a cluster's last change into words."""
-    rows = [_HEADER, *(_row(cluster, since) for cluster in clusters)]
+    """Return a table of clusters as lines; `since` puts the Unix time of a cluster's last change into words.
+
+    Which clusters are the asker's is said only where not all of them are.
+    """
+    rows: list[tuple[str, ...]] = [_HEADER, *(_row(cluster, since) for cluster in clusters)]
+    if all(cluster["yours"] for cluster in clusters):
+        rows = [row[:_YOURS] + row[_YOURS + 1 :] for row in rows]
     widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
-    header = _finished(_joined(_HEADER, widths), _HEADER[1], widths, screen)
+    header = _finished(_joined(rows[0], widths), _HEADER[1], widths, screen)
     return [header, *(line for row in rows[1:] for line in _lines(row, widths, screen))]
 
 
@@ -59,6 +65,7 @@ def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:
         cluster.get("port"),
         cluster.get("version"),
         cluster["restarts"],
+        "yes" if cluster["yours"] else None,
         remark(cluster),
     )
     return tuple("-" if cell is None else escape(str(cell)) for cell in cells)

@@ -6,6 +6,8 @@ who begins with a name that means nothing is told so; to who asks for events, on
 
 A client that follows events goes on with them after an upgrade: what another process is asked then (`Call.again`) is
 what came after those that were sent.
+
+What may quote a log or a setting's value is sent to those only who may read these (`records`).
 """
 
 from __future__ import annotations
@@ -17,6 +19,7 @@ from functools import cache
 from pgsupervisor.control import parameters, records
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.protocol import Parameters
+from pgsupervisor.control.rights import Rights, Seen
 from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.supervision.events import Event, Events
 from pgsupervisor.supervision.kept import Kept
@@ -30,12 +33,12 @@ async def monitor(call: Call, supervisor: Supervisor) -> Parameters:
     """
     asked = parameters.read(call.request.parameters, parameters.Monitored)
     _make_sure(asked, supervisor)
-    wanted = _wanted(asked.names)
+    wanted, rights = _wanted(asked.names), Rights(call.peer, supervisor)
     with supervisor.events.listen(asked.after) as listener:
         news = listener.read()
         events = news.events if asked.after is not None else _past(supervisor.events, wanted, asked.past or 0)
-        watched = _watched(supervisor, wanted)
-        answer = _records(watched) | (_told(events, news.missed, wanted) if asked.events else {})
+        watched, seen = await _watched(supervisor, wanted, rights)
+        answer = _records(watched, seen) | (_told(events, news.missed, wanted, seen) if asked.events else {})
         if not call.request.more:
             return answer
         while True:
@@ -44,11 +47,16 @@ async def monitor(call: Call, supervisor: Supervisor) -> Parameters:
             if answer:
                 await call.stream(answer)
             news = await listener.next()
-            known, watched = _names(watched), _watched(supervisor, wanted)
+            known = _names(watched)
+            watched, seen = await _watched(supervisor, wanted, rights)
             changed = [kept for kept in watched if kept.spec.name in news.changed]
             removed = sorted(known - _names(watched))
-            told = _told(news.events, news.missed, wanted) if asked.events else {}
-            answer = _records(changed) | {"removed": removed} | told if changed or removed or any(told.values()) else {}
+            told = _told(news.events, news.missed, wanted, seen) if asked.events else {}
+            answer = (
+                _records(changed, seen) | {"removed": removed} | told
+                if changed or removed or any(told.values())
+                else {}
+            )
 
 
 def _make_sure(asked: parameters.Monitored, supervisor: Supervisor) -> None:
@@ -71,8 +79,17 @@ def _wanted(names: Sequence[str]) -> Callable[[str | None], bool]:
     return wanted
 
 
-def _watched(supervisor: Supervisor, wanted: Callable[[str | None], bool]) -> list[Kept]:
-    return [kept for kept in supervisor.select([ALL]) if wanted(kept.spec.name)]
+async def _watched(
+    supervisor: Supervisor, wanted: Callable[[str | None], bool], rights: Rights
+) -> tuple[list[Kept], Seen]:
+    """Return the clusters that are to be heard of, and what of them may be."""
+
+    def watched() -> list[Kept]:
+        return [kept for kept in supervisor.select([ALL]) if wanted(kept.spec.name)]
+
+    await rights.learn(watched())
+    found = watched()  # an update may have come in between
+    return found, rights.seen(found)
 
 
 def _past(events: Events, wanted: Callable[[str | None], bool], count: int) -> Sequence[Event]:
@@ -80,14 +97,14 @@ def _past(events: Events, wanted: Callable[[str | None], bool], count: int) -> S
     return [event for event in events.kept if wanted(event.cluster)][-count:] if count else []
 
 
-def _told(events: Iterable[Event], missed: int, wanted: Callable[[str | None], bool]) -> dict[str, object]:
+def _told(events: Iterable[Event], missed: int, wanted: Callable[[str | None], bool], seen: Seen) -> dict[str, object]:
     """Return what an answer has of events."""
-    told: dict[str, object] = {"events": [records.event(event) for event in events if wanted(event.cluster)]}
+    told: dict[str, object] = {"events": [records.event(event, seen) for event in events if wanted(event.cluster)]}
     return told | ({"missed": missed} if missed else {})
 
 
-def _records(clusters: Iterable[Kept]) -> dict[str, object]:
-    return {"clusters": records.clusters(clusters, asyncio.get_running_loop().time())}
+def _records(clusters: Iterable[Kept], seen: Seen) -> dict[str, object]:
+    return {"clusters": records.clusters(clusters, asyncio.get_running_loop().time(), seen)}
 
 
 def _names(clusters: Iterable[Kept]) -> set[str]:

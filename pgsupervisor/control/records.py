@@ -1,4 +1,8 @@
-"""The types of io.pgsupervisor.varlink, made from what the supervisor knows."""
+"""The types of io.pgsupervisor.varlink, made from what the supervisor knows.
+
+Who may not read a cluster's log and settings is not told what may quote them either: a reason has a server's last
+words, a report the values before and after. What is left to him are numbers, and words that are always the same.
+"""
 
 from __future__ import annotations
 
@@ -6,6 +10,7 @@ import time
 from collections.abc import Iterable, Mapping
 from typing import NotRequired, TypedDict
 
+from pgsupervisor.control.rights import Seen
 from pgsupervisor.supervision import configuration
 from pgsupervisor.supervision.configuration import Report, Setting
 from pgsupervisor.supervision.events import Event
@@ -15,6 +20,42 @@ from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.plan import LATER_KEYS, Change
 from pgsupervisor.supervision.supervisor import Updated
 from pgsupervisor.supervision.transitions import still_starting
+
+HIDDEN = "why is told to those who may control it"
+"""What is said instead of a reason that is not for everybody."""
+
+_OPEN = frozenset(
+    {
+        "archive",
+        "bytes",
+        "clusters",
+        "crashes",
+        "daemon",
+        "dropped",
+        "effect",
+        "force",
+        "inventory",
+        "keys",
+        "leave",
+        "method",
+        "mode",
+        "now",
+        "on",
+        "order",
+        "outcome",
+        "overruled",
+        "pid",
+        "servers",
+        "settings",
+        "socket",
+        "timeout",
+        "to",
+        "uid",
+        "was",
+        "where",
+    }
+)
+"""The facts of events that quote neither a log nor a setting's value, whatever event has them; the others may."""
 
 
 class SettingChangeRecord(TypedDict):
@@ -72,6 +113,7 @@ class ClusterRecord(TypedDict):
     """The type Cluster of the interface."""
 
     name: str
+    yours: bool
     state: str
     wanted: bool
     since: float
@@ -103,13 +145,17 @@ class EventRecord(TypedDict):
     facts: Mapping[str, object]
 
 
-def cluster(kept: Kept, now: float) -> ClusterRecord:
-    """Return a cluster as it is at `now`, a time of the clock that lives are counted by."""
+def cluster(kept: Kept, now: float, *, yours: bool) -> ClusterRecord:
+    """Return a cluster as it is at `now`, a time of the clock that lives are counted by, and whether it is `yours`."""
     life, polled = kept.life, kept.postmaster.polled
     # A life counts in monotonic seconds; only what is shown is turned into a time of day.
     since, crashed = (time.time() - (now - moment) for moment in (life.since, life.crashed))
+    crashes, quoting = _crashes(life.crashes, crashed), _reason(life, now)
+    also = (polled, kept.postmaster.log.trouble)
+    shown = (quoting, crashes, *also) if yours else (HIDDEN if quoting or any(also) else "", crashes)
     return {
         "name": kept.spec.name,
+        "yours": yours,
         "state": life.state,
         "wanted": life.want_up,
         "since": since,
@@ -119,10 +165,10 @@ def cluster(kept: Kept, now: float) -> ClusterRecord:
         "restarts": life.restarts,
         "crashes": life.crashes,
         "crashed": crashed if life.crashes else None,
-        "reason": _reason(life, crashed, now, also=(polled, kept.postmaster.log.trouble)),
-        "report": report(life.report) if life.report is not None else None,
-        "polled": polled or None,
-        "rotation": kept.postmaster.log.trouble or None,
+        "reason": "; ".join(filter(None, shown)),
+        "report": report(life.report) if life.report is not None and yours else None,
+        "polled": (polled or None) if yours else None,
+        "rotation": (kept.postmaster.log.trouble or None) if yours else None,
         "standby": life.standby,
         "installation": kept.spec.installation.name,
         "data_directory": kept.spec.data_directory,
@@ -131,9 +177,9 @@ def cluster(kept: Kept, now: float) -> ClusterRecord:
     }
 
 
-def clusters(several: Iterable[Kept], now: float) -> list[ClusterRecord]:
-    """Return clusters as they are at `now`."""
-    return [cluster(kept, now) for kept in several]
+def clusters(several: Iterable[Kept], now: float, seen: Seen) -> list[ClusterRecord]:
+    """Return clusters as they are at `now`, as far as they are `seen`."""
+    return [cluster(kept, now, yours=seen.whole(kept.spec.name)) for kept in several]
 
 
 def progress(name: str, life: Life) -> dict[str, str]:
@@ -177,15 +223,16 @@ def setting(each: Setting) -> SettingRecord:
     }
 
 
-def event(each: Event) -> EventRecord:
-    """Return the type Event of the interface."""
+def event(each: Event, seen: Seen) -> EventRecord:
+    """Return the type Event of the interface, with the facts that are `seen`."""
+    facts = each.facts if seen.whole(each.cluster) else {key: each.facts[key] for key in each.facts if key in _OPEN}
     return {
         "sequence": each.sequence,
         "time": each.time,
         "level": each.level,
         "event": each.name,
         "cluster": each.cluster,
-        "facts": each.facts,
+        "facts": facts,
     }
 
 
@@ -208,13 +255,13 @@ def _setting_change(each: configuration.Change) -> SettingChangeRecord:
     return {"name": each.name, "was": each.was, "now": each.now}
 
 
-def _reason(life: Life, crashed: float, now: float, *, also: Iterable[str]) -> str:
-    """Say all that is to be said of a cluster: of its server, of its configuration, and what there is `also`."""
+def _reason(life: Life, now: float) -> str:
+    """Say what there is to be said of a server and of its configuration."""
     busy = life.state is State.STARTING and (life.recovery is not None or life.reason)
     # How long that has taken is true at one moment only.
     reason = still_starting(life, now) if busy else life.reason
     standing = life.report.standing if life.report is not None else ""
-    return "; ".join(filter(None, (reason, standing, _crashes(life.crashes, crashed), *also)))
+    return "; ".join(filter(None, (reason, standing)))
 
 
 def _crashes(count: int, last: float) -> str:

@@ -190,7 +190,10 @@ class ControlServer:
 
     async def _get_status(self, call: Call) -> Parameters:
         names = parameters.read(call.request.parameters, parameters.Names).names
-        return {"clusters": records.clusters(self._select(names), asyncio.get_running_loop().time())}
+        rights = Rights(call.peer, self._supervisor)
+        await rights.learn(self._select(names))
+        kept = self._select(names)  # an update may have come in between
+        return {"clusters": records.clusters(kept, asyncio.get_running_loop().time(), rights.seen(kept))}
 
     async def _monitor(self, call: Call) -> Parameters:
         return await monitor(call, self._supervisor)

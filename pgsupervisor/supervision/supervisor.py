@@ -291,6 +291,7 @@ class Supervisor:
         kept.keeper.policy = spec
         kept.keeper.priority = spec.priority
         kept.postmaster.renew(spec)
+        self.events.changed(spec.name)
 
     async def _remove(self, removed: list[Kept], report: Report) -> list[Outcome]:
         outcomes = await self._take_down(removed, report)

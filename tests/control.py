@@ -3,16 +3,16 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import json
 import os
 import socket
 import tempfile
-from collections.abc import Awaitable, Callable, Iterator, Sequence
+from collections.abc import Awaitable, Callable, Sequence
 from dataclasses import replace
 from typing import NoReturn
 
 from fakes import FakeHost, FakePostmaster, inventory, spec
+from people import somebody_else
 
 from pgsupervisor.control.conversations import Conversations, Handed
 from pgsupervisor.control.entrance import Entrance
@@ -164,19 +164,6 @@ class Door:
         """Wait until the server has let go of every connection."""
         while self.conversations._connections:  # noqa: ASYNC110  # nothing tells of it
             await asyncio.sleep(0.01)
-
-
-@contextlib.contextmanager
-def somebody_else(uid: int, gid: int) -> Iterator[None]:
-    """Be another user for the moment of a connect(2), which is when the kernel takes down who one is."""
-    former = os.getegid()
-    os.setegid(gid)
-    os.seteuid(uid)
-    try:
-        yield
-    finally:
-        os.seteuid(0)
-        os.setegid(former)
 
 
 async def visit_as(door: Door, uid: int, gid: int) -> Stranger:

@@ -15,6 +15,7 @@ from pathlib import Path
 import pytest
 from control import Door, play, visit_as
 from fakes import inventory, spec
+from people import as_root
 
 from pgsupervisor.control import protocol
 from pgsupervisor.control.access import (
@@ -134,9 +135,6 @@ def test_names() -> None:
 def test_owners(tmp_path: Path) -> None:
     """What cannot be looked at belongs to nobody."""
     assert (owner_of(str(tmp_path)), owner_of(str(tmp_path / "missing"))) == (os.geteuid(), None)
-
-
-as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
 
 
 @as_root

@@ -3,13 +3,12 @@
 from __future__ import annotations
 
 import json
-import os
 import pwd
 from dataclasses import replace
 
-import pytest
 from control import Door, play, visit_as
 from fakes import inventory, spec
+from people import as_root
 
 from pgsupervisor.control import records
 from pgsupervisor.control.rights import Seen
@@ -96,7 +95,7 @@ def test_what_others_hear_of_what_happened() -> None:
     ]
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@as_root
 def test_what_is_seen_of_a_cluster() -> None:
     """Each sees how all clusters are, why only of his own, and at once of one that an update gives to him."""
     nobody = pwd.getpwnam("nobody")
@@ -133,7 +132,7 @@ def test_what_is_seen_of_a_cluster() -> None:
     play(scene, own, others)
 
 
-@pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+@as_root
 def test_a_cluster_that_is_well() -> None:
     """Where there is no reason, nobody is told that there is one; how often a server crashed is no secret."""
     nobody = pwd.getpwnam("nobody")

@@ -8,6 +8,7 @@ import os
 import socket
 import tempfile
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from typing import NoReturn
 
@@ -87,9 +88,10 @@ class Door:
         self.host = FakeHost()
         self.events = Events()
         self.supervisor = Supervisor(clusters, self.host, self._changed, self._mistake, self.events)
+        self.database = ThreadPoolExecutor(max_workers=1)
         self.upgrading = asyncio.Event()
         self.refuse = asyncio.Event()
-        self.server = ControlServer(self.supervisor, self, self)
+        self.server = ControlServer(self.supervisor, self, self, self.database)
         self.conversations = Conversations(self.server.answer, self._mistake)
 
     def _mistake(self, where: str, error: Exception) -> None:
@@ -201,6 +203,7 @@ def play(scene: Callable[[Door], Awaitable[None]], *clusters: ClusterSpec, admin
                     await door.conversations.close()
             finally:
                 listening.close()
+                door.database.shutdown(wait=False)
                 for each in door.visitors:
                     each.writer.transport.abort()
                 await asyncio.sleep(0.001)

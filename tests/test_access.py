@@ -8,7 +8,6 @@ import os
 import pwd
 import socket
 import threading
-from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
 from pathlib import Path
 
@@ -279,9 +278,7 @@ def test_an_admin_who_hangs_up_at_once(method: str, parameters: object, call: st
     async def scene(door: Door) -> None:
         await door.until("a", "RUNNING")
         answered = threading.Event()
-        loop = asyncio.get_running_loop()
-        loop.set_default_executor(ThreadPoolExecutor(max_workers=1))
-        database = loop.run_in_executor(None, answered.wait)
+        database = asyncio.get_running_loop().run_in_executor(door.database, answered.wait)
         one = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
         one.ask(method, parameters)
         one.hang_up()
@@ -293,6 +290,29 @@ def test_an_admin_who_hangs_up_at_once(method: str, parameters: object, call: st
                 await changes.next()
 
     play(scene, spec("a"), admin_group=group)
+
+
+@as_root
+def test_a_slow_user_database_keeps_nobody_waiting_who_is_known() -> None:
+    """While it is not known yet who a stranger is, root is answered, and a server is started."""
+    nobody = pwd.getpwnam("nobody")
+
+    async def scene(door: Door) -> None:
+        await door.until("a", "RUNNING")
+        answered = threading.Event()
+        database = asyncio.get_running_loop().run_in_executor(door.database, answered.wait)
+        try:
+            stranger = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
+            stranger.ask("GetStatus", {"names": []})
+            root = await door.visit()
+            assert "error" not in await root.call("Restart", {"names": ["a"]})
+            assert "error" not in await root.call("GetStatus", {"names": []})
+        finally:
+            answered.set()
+        await database
+        assert "error" not in await stranger.hear()
+
+    play(scene)
 
 
 @as_root

@@ -26,14 +26,16 @@ from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.supervisor import ALL, Supervisor, means
 
 
-async def monitor(call: Call, supervisor: Supervisor) -> Parameters:
+async def monitor(call: Call, supervisor: Supervisor, rights: Rights) -> Parameters:
     """Return how the clusters are, and the last events; with `more`, send that, then what happens, until cancelled.
+
+    What is told depends on the `rights` of the caller.
 
     Raises InvalidParameterError, and NoSuchClusterError for a name or glob that means none.
     """
     asked = parameters.read(call.request.parameters, parameters.Monitored)
     _make_sure(asked, supervisor)
-    wanted, rights = _wanted(asked.names), Rights(call.peer, supervisor)
+    wanted = _wanted(asked.names)
     with supervisor.events.listen(asked.after) as listener:
         news = listener.read()
         events = news.events if asked.after is not None else _past(supervisor.events, wanted, asked.past or 0)

@@ -1,9 +1,9 @@
 """The rights of one caller: what decides about them is looked up when he asks, and as far as it matters.
 
 The database of users may be a slow server on the network, and so may a data directory's disk: both are asked in
-a thread, and neither for root and the daemon's own user, who may do everything. What the inventory says (`admin_group`,
-`allow`) is read at the moment of each decision, so an update counts at once. Of users and groups a call that streams
-goes by what was so when it began, as a file that is open stays open.
+threads that do nothing else, and neither for root and the daemon's own user, who may do everything. What the inventory
+says (`admin_group`, `allow`) is read at the moment of each decision, so an update counts at once. Of users and groups a
+call that streams goes by what was so when it began, as a file that is open stays open.
 """
 
 from __future__ import annotations
@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Iterable
+from concurrent.futures import Executor
 from dataclasses import dataclass
 
 from pgsupervisor.control.access import Peer, Who, Whose, groups_of, may, owner_of, user_of
@@ -18,7 +19,10 @@ from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.supervisor import Supervisor
 
 _CONTROL = "io.pgsupervisor.Start"
+"""A method for all those that are about a cluster."""
+
 _EVERYTHING = "io.pgsupervisor.StopDaemon"
+"""A method that is only for those who may do everything."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -34,11 +38,15 @@ class Seen:
 
 
 class Rights:
-    """What one caller may do; `learn` first about which clusters."""
+    """What one caller may do; `learn` first about which clusters.
 
-    def __init__(self, peer: Peer, supervisor: Supervisor) -> None:
+    `database` has the threads in which users, groups and owners are looked up.
+    """
+
+    def __init__(self, peer: Peer, supervisor: Supervisor, database: Executor) -> None:
         self._peer = peer
         self._supervisor = supervisor
+        self._database = database
         self._who = Who(peer.uid, "")
         self._owners: dict[str, int | None] = {}
 
@@ -51,12 +59,14 @@ class Rights:
         """Look up what decides about these clusters, and is not known yet."""
         if self.everything:
             return
+        loop = asyncio.get_running_loop()
         if not self._who.name:
-            self._who = await asyncio.to_thread(_look_up, self._peer)
+            self._who = await loop.run_in_executor(self._database, _look_up, self._peer)
+        # An ordinary user's daemon runs all its servers as that user.
         unsettled = [each for each in clusters if each.spec.user is None and not self.may(_CONTROL, each)]
         unknown = {each.spec.data_directory for each in unsettled} - self._owners.keys()
-        if unknown:
-            self._owners |= await asyncio.to_thread(_owners, unknown)
+        if unknown and os.geteuid() == 0:
+            self._owners |= await loop.run_in_executor(self._database, _owners, unknown)
 
     def may(self, method: str, cluster: Kept | None = None) -> bool:
         """Tell whether the caller may call a method for a cluster, or (None) for all there is."""
@@ -75,7 +85,9 @@ class Rights:
 
     def seen(self, clusters: Iterable[Kept]) -> Seen:
         """Return what of these clusters the caller may see whole."""
-        return Seen(self.everything, frozenset(each.spec.name for each in clusters if self.may(_CONTROL, each)))
+        if self.everything:
+            return Seen(everything=True, yours=frozenset())
+        return Seen(everything=False, yours=frozenset(each.spec.name for each in clusters if self.may(_CONTROL, each)))
 
     def _whose(self, cluster: Kept) -> Whose:
         spec = cluster.spec

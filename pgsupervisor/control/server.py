@@ -11,6 +11,7 @@ from __future__ import annotations
 import asyncio
 import os
 from collections.abc import Awaitable, Callable, Sequence
+from concurrent.futures import Executor
 from typing import NoReturn, Protocol, TypeAlias
 
 from pgsupervisor import __version__
@@ -76,12 +77,13 @@ class Told(Protocol):
 
 
 class ControlServer:
-    """Answers calls, and tells of orders."""
+    """Answers calls, and tells of orders; `database` has the threads in which it is looked up who may give them."""
 
-    def __init__(self, supervisor: Supervisor, daemon: Daemon, told: Told) -> None:
+    def __init__(self, supervisor: Supervisor, daemon: Daemon, told: Told, database: Executor) -> None:
         self._supervisor = supervisor
         self._daemon = daemon
         self._told = told
+        self._database = database
         self._refused: dict[tuple[int, str], float] = {}
         self._methods: dict[str, Method] = {
             "org.varlink.service.GetInfo": self._get_info,
@@ -128,13 +130,16 @@ class ControlServer:
                 raise RefusalError(protocol.METHOD_NOT_FOUND, method=name)
             raise RefusalError(protocol.INTERFACE_NOT_FOUND, interface=call.request.interface)
         if name not in LOOKING | CONTROL:
-            rights = Rights(call.peer, self._supervisor)
+            rights = self._rights(call)
             await rights.learn(())
             if not rights.may(name):
                 self._refuse(call, rights, ())
         if name not in CONTROL:
             self._permit(call)
         return method
+
+    def _rights(self, call: Call) -> Rights:
+        return Rights(call.peer, self._supervisor, self._database)
 
     async def _permitted(self, call: Call, names: Sequence[str]) -> list[Kept]:
         """Return the clusters that `names` means, if the peer may call the method for all of them.
@@ -145,7 +150,7 @@ class ControlServer:
 
         Raises NoSuchClusterError and RefusalError.
         """
-        rights = Rights(call.peer, self._supervisor)
+        rights = self._rights(call)
         await rights.learn(self._supervisor.select(names))
         kept = self._supervisor.select(names)  # an update may have come in between
         refused = [each.spec.name for each in kept if not rights.may(call.request.method, each)]
@@ -190,13 +195,13 @@ class ControlServer:
 
     async def _get_status(self, call: Call) -> Parameters:
         names = parameters.read(call.request.parameters, parameters.Names).names
-        rights = Rights(call.peer, self._supervisor)
+        rights = self._rights(call)
         await rights.learn(self._select(names))
         kept = self._select(names)  # an update may have come in between
         return {"clusters": records.clusters(kept, asyncio.get_running_loop().time(), rights.seen(kept))}
 
     async def _monitor(self, call: Call) -> Parameters:
-        return await monitor(call, self._supervisor)
+        return await monitor(call, self._supervisor, self._rights(call))
 
     async def _start(self, call: Call) -> Parameters:
         return await self._order(call, parameters.read(call.request.parameters, parameters.Names), Start())

@@ -56,6 +56,9 @@ _ASKED_AT_ONCE = 32
 _ROTATED_AT_ONCE = 2
 """How many logs are rotated or compressed at a time: the disk is the limit, and no start waits for it."""
 
+_LOOKED_UP_AT_ONCE = 4
+"""How many clients it is looked up for at a time who they are; a slow user database keeps nothing else waiting."""
+
 
 class Service:
     """A daemon at work on one inventory; it goes on from what was handed over `before`, if anything was.
@@ -88,8 +91,9 @@ class Service:
         asyncio.get_running_loop().set_default_executor(started_pool(_WORKING_AT_ONCE, "work"))
         self._asking = started_pool(_ASKED_AT_ONCE, "ask")
         self._rotating = started_pool(_ROTATED_AT_ONCE, "rotate")
+        self._database = started_pool(_LOOKED_UP_AT_ONCE, "who")
         self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake, events)
-        control = ControlServer(self._supervisor, self, self._reporter)
+        control = ControlServer(self._supervisor, self, self._reporter, self._database)
         self._conversations = Conversations(control.answer, self._reporter.mistake)
         self._entrance = Entrance(
             endpoint.socket, self._conversations.serve, lambda error: self._reporter.mistake("connection", error)
@@ -128,7 +132,7 @@ class Service:
         await self._conversations.close()
         self._entrance.shut()
         self._watcher.close()
-        for pool in (self._asking, self._rotating):
+        for pool in (self._asking, self._rotating, self._database):
             pool.shutdown(wait=False, cancel_futures=True)
         abandon()
         self._log.info("daemon stopped")

@@ -100,7 +100,8 @@ def test_what_is_seen_of_a_cluster() -> None:
     """Each sees how all clusters are, why only of his own, and at once of one that an update gives to him."""
     nobody = pwd.getpwnam("nobody")
     shown = {"reason", "report", "polled", "rotation"}
-    own = spec("a", user="postgres", allow=("nobody",))
+    # Nothing else happens to it while we wait.
+    own = spec("a", user="postgres", allow=("nobody",), stable_after=3600.0)
     others = replace(own, name="b", allow=())
 
     async def scene(door: Door) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import pwd
+import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -16,7 +17,10 @@ from pgsupervisor.cli import main, status  # noqa: F401  # nobody else could imp
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import RemoteError
 
-pytestmark = as_root
+pytestmark = [
+    as_root,
+    pytest.mark.skipif(shutil.which("useradd") is None, reason="there is no useradd, and so no users to be made"),
+]
 
 User: TypeAlias = pwd.struct_passwd
 People: TypeAlias = tuple[str, list[User]]

@@ -46,12 +46,13 @@ CONTROL = frozenset(
         "Reload",
         "Kill",
         "GetLog",
-        "GetConfiguration",
-        "SetConfiguration",
-        "CheckConfiguration",
     )
 )
-"""The methods that are about clusters; who has a cluster may call them for it."""
+"""The methods that are about clusters; who has a cluster may call them for it.
+
+Those of its configuration are none of them yet: a daemon that is root reads and writes the files as root, and who owns
+these could lead it elsewhere by a link or an include.
+"""
 
 
 ORDERS = frozenset(

@@ -10,9 +10,11 @@ import contextlib
 import json
 import os
 import select
+import shutil
 import signal
 import subprocess
 import sys
+import tempfile
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from pathlib import Path
@@ -115,11 +117,15 @@ class Daemon:
 
 
 class Site:
-    """A short directory with an inventory, its clusters, and the daemon that keeps them."""
+    """A short directory with an inventory, its clusters, and the daemon that keeps them.
+
+    The socket has a directory of its own, as only the daemon's user may write there.
+    """
 
     def __init__(self, directory: Path, new_data_directory: NewDataDirectory) -> None:
         self.directory = directory
-        self.socket = str(directory / "control")
+        self.door = Path(tempfile.mkdtemp(prefix="pgs-", dir="/tmp"))
+        self.socket = str(self.door / "control")
         self.inventory = directory / "inventory.toml"
         self.daemon_keys: Record = {"socket": self.socket, "log_directory": str(directory / "log")}
         self.clusters: dict[str, Record] = {}
@@ -261,6 +267,7 @@ class Site:
             daemon.wait()
         end_all_in(self.directory)
         remove_directory(self.directory)
+        shutil.rmtree(self.door)
 
 
 _PGSUPCTL = "import sys; from pgsupervisor.cli.main import main; sys.exit(main())"

@@ -2,6 +2,9 @@
 
 Whether a daemon is there is told by a lock that the kernel drops with the process (flock(2) on `SOCKET.lock`), so
 two daemons that start at the same moment cannot both believe the socket to be stale.
+
+Whoever can put a socket of his own at that place is who the clients give their orders to. So it is made only where
+nobody but root and the daemon's own user could, and nothing is followed, written or removed there that is not ours.
 """
 
 from __future__ import annotations
@@ -16,8 +19,17 @@ from typing import Self
 
 from pgsupervisor.control.access import peer_of
 from pgsupervisor.errors import ControlError, DaemonRunningError
+from pgsupervisor.system.safepath import make_safe_directory, user_name
 
 _BACKLOG = 128
+
+_KINDS = {
+    stat.S_IFREG: "file",
+    stat.S_IFDIR: "directory",
+    stat.S_IFLNK: "symbolic link",
+    stat.S_IFIFO: "pipe",
+    stat.S_IFSOCK: "socket",
+}
 
 
 class Endpoint:
@@ -34,8 +46,8 @@ class Endpoint:
             self.socket, self._lock = socket.socket(fileno=inherited[0]), inherited[1]
             return
         try:
-            os.makedirs(os.path.dirname(path), mode=0o755, exist_ok=True)
-            self._lock = os.open(f"{path}.lock", os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_CLOEXEC, 0o600)
+            _make_safe(path)
+            self._lock = _open_lock(f"{path}.lock")
         except OSError as error:
             raise ControlError(f"cannot make the control socket {path}: {error.strerror}") from error
         try:
@@ -61,8 +73,10 @@ class Endpoint:
 
     def close(self) -> None:
         """Stop listening and remove the socket. The lock's file stays: to remove it would let two daemons lock two."""
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(self.path)
+        self.socket.shutdown(socket.SHUT_RDWR)  # for all who have it, so that it is stale
+        # What somebody has put there instead is not ours.
+        with contextlib.suppress(ControlError, OSError):
+            _clear_away(self.path)
         self.socket.close()
         os.close(self._lock)
 
@@ -73,13 +87,48 @@ class Endpoint:
         self.close()
 
 
-def _clear_away(path: str) -> None:
-    """Remove a socket that nobody listens at any more; whatever else is there stays."""
+def _make_safe(path: str) -> None:
+    """Make the directory of the socket, and make sure that nobody else can change what is there.
+
+    Raises ControlError if somebody can, and OSError.
+    """
+    if (weak := make_safe_directory(os.path.dirname(path))) is not None:
+        raise ControlError(
+            f"others could put a socket of theirs at {path}, since {weak.why}; "
+            f"{weak.remedy}, or name another `socket` in the inventory"
+        )
+
+
+def _open_lock(path: str) -> int:
+    """Open the file of the lock, and make it if it is not there.
+
+    Raises ControlError if something else is there, and OSError.
+    """
     try:
-        if not stat.S_ISSOCK(os.lstat(path).st_mode):
-            raise ControlError(f"{path} is no socket; name another `socket` in the inventory, or move that file away")
+        lock = os.open(path, os.O_RDWR | os.O_CREAT | os.O_NOFOLLOW | os.O_NONBLOCK | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno in {errno.ELOOP, errno.EISDIR, errno.ENXIO}:
+            raise _in_the_way(path, os.lstat(path), "the lock of the control socket") from error
+        raise
+    facts = os.fstat(lock)
+    # Under another name, it is a file that was put here when others could still write here.
+    if not stat.S_ISREG(facts.st_mode) or facts.st_uid != os.geteuid() or facts.st_nlink != 1:
+        os.close(lock)
+        raise _in_the_way(path, facts, "the lock of the control socket")
+    return lock
+
+
+def _clear_away(path: str) -> None:
+    """Remove a socket of ours that nobody listens at any more; whatever else is there stays.
+
+    Raises DaemonRunningError if somebody listens there, and ControlError if something else is there.
+    """
+    try:
+        facts = os.lstat(path)
     except FileNotFoundError:
         return
+    if not stat.S_ISSOCK(facts.st_mode):
+        raise _in_the_way(path, facts, "the control socket")
     with socket.socket(socket.AF_UNIX, socket.SOCK_STREAM) as probe:
         probe.setblocking(False)  # noqa: FBT003  # the standard library's
         answer = probe.connect_ex(path)
@@ -87,7 +136,19 @@ def _clear_away(path: str) -> None:
             raise DaemonRunningError(path, peer_of(probe).pid)
     if answer != errno.ECONNREFUSED:
         raise ControlError(f"somebody listens at {path}, and does not answer: {os.strerror(answer)}")
+    if facts.st_uid != os.geteuid():
+        raise _in_the_way(path, facts, "the control socket")
     os.unlink(path)
+
+
+def _in_the_way(path: str, facts: os.stat_result, what: str) -> ControlError:
+    """Return the error for something that is not ours where `what` is to be; `facts` are its own, not a link's end."""
+    kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "device")
+    there = f"a {kind} with {facts.st_nlink} names" if kind == "file" and facts.st_nlink > 1 else f"a {kind}"
+    return ControlError(
+        f"{path} is not {what}, but {there} of {user_name(facts.st_uid)}'s; move that away, "
+        "or name another `socket` in the inventory"
+    )
 
 
 def _listen(path: str, mode: int, group: int | None) -> socket.socket:
@@ -97,7 +158,8 @@ def _listen(path: str, mode: int, group: int | None) -> socket.socket:
     try:
         listening.bind(path)
         if group is not None:
-            os.chown(path, -1, group)
+            os.chown(path, -1, group, follow_symlinks=False)
+        # Until now nobody could connect, whatever his group.
         listening.listen(_BACKLOG)
     except OSError as error:
         listening.close()

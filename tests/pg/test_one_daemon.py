@@ -10,6 +10,8 @@ from pathlib import Path
 
 from daemons import Site
 
+from pgsupervisor.system.process import user
+
 
 def test_a_second_daemon_is_refused(site: Site) -> None:
     """A second daemon ends with the first one's pid in its message, and touches no server."""
@@ -37,11 +39,23 @@ def test_a_file_at_the_place_of_the_socket_stays(site: Site) -> None:
     """What is no socket is not removed: the daemon says so and ends."""
     Path(site.socket).write_text("precious")
     status, said = site.launch().wait()
+    there = f"a file of {user(os.geteuid()).name}'s"
+    advice = "move that away, or name another `socket` in the inventory"
     assert (status, Path(site.socket).read_text(), said) == (
         1,
         "precious",
-        f"pgsupervisord: {site.socket} is no socket; name another `socket` in the inventory, or move that file away\n",
+        f"pgsupervisord: {site.socket} is not the control socket, but {there}; {advice}\n",
     )
+
+
+def test_a_directory_that_others_may_write(site: Site) -> None:
+    """Where others could put a socket of theirs there is no daemon: it says what to do, and ends."""
+    site.door.chmod(0o777)
+    status, said = site.launch().wait()
+    where = f"others could put a socket of theirs at {site.socket}, since others may write in {site.door}"
+    advice = f"do `chmod go-w {site.door}`, or name another `socket` in the inventory"
+    assert (status, said) == (1, f"pgsupervisord: {where} (its mode is 0777); {advice}\n")
+    assert os.listdir(site.door) == []
 
 
 def test_the_socket_of_another_program_stays(site: Site) -> None:

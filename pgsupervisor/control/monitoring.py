@@ -20,10 +20,10 @@ from pgsupervisor.control import parameters, records
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.protocol import Parameters
 from pgsupervisor.control.rights import Rights, Seen
-from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.supervision.events import Event, Events
 from pgsupervisor.supervision.kept import Kept
-from pgsupervisor.supervision.supervisor import ALL, Supervisor, means
+from pgsupervisor.supervision.selection import ALL, choose, chooser
+from pgsupervisor.supervision.supervisor import Supervisor
 
 
 async def monitor(call: Call, supervisor: Supervisor, rights: Rights) -> Parameters:
@@ -62,21 +62,23 @@ async def monitor(call: Call, supervisor: Supervisor, rights: Rights) -> Paramet
 
 
 def _make_sure(asked: parameters.Monitored, supervisor: Supervisor) -> None:
-    """Make sure that each name means something."""
+    """Make sure that each name means something.
+
+    Raises NoSuchClusterError.
+    """
     known = _names(supervisor.select([ALL]))
     if asked.events:
         known |= {event.cluster for event in supervisor.events.kept if event.cluster is not None}
-    for name in asked.names:
-        if name not in {ALL, *known} and not any(means(name, each) for each in known):
-            raise NoSuchClusterError(name)
+    choose(asked.names, known)
 
 
 def _wanted(names: Sequence[str]) -> Callable[[str | None], bool]:
     """Return what tells of a cluster, or of the daemon itself (None), whether it is to be heard of."""
+    chosen = chooser(names)
 
     @cache
     def wanted(cluster: str | None) -> bool:
-        return not names or (cluster is not None and any(means(name, cluster) for name in names))
+        return not names or (cluster is not None and chosen(cluster))
 
     return wanted
 

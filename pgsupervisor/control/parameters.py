@@ -9,6 +9,7 @@ import msgspec
 
 from pgsupervisor.control.protocol import Parameters
 from pgsupervisor.supervision.events import KEPT
+from pgsupervisor.supervision.selection import MOST_GLOBS, is_glob
 
 _AT = re.compile(r"`\$\.([^`\[.]+)")
 _FIELD = re.compile(r"(?:unknown|required) field `([^`]+)`")
@@ -32,6 +33,11 @@ class Names(_Strict, frozen=True):
     """GetStatus, Start, Reload and Kill."""
 
     names: Annotated[list[Annotated[str, msgspec.Meta(max_length=256)]], msgspec.Meta(max_length=4096)]
+
+    def __post_init__(self) -> None:
+        """Bound what there is to compare. Raises InvalidParameterError."""
+        if sum(map(is_glob, self.names)) > MOST_GLOBS:
+            raise InvalidParameterError("names")
 
 
 class Monitored(Names, frozen=True):

@@ -26,7 +26,8 @@ from pgsupervisor.control.rights import Rights
 from pgsupervisor.errors import InventoryError, NoSuchClusterError, UpgradeError
 from pgsupervisor.supervision.kept import Kept, Report
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
-from pgsupervisor.supervision.supervisor import ALL, Supervisor, Updated
+from pgsupervisor.supervision.selection import ALL
+from pgsupervisor.supervision.supervisor import Supervisor, Updated
 
 Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
 

@@ -40,7 +40,8 @@ from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.kept import Report
-from pgsupervisor.supervision.supervisor import ALL, Supervisor, Updated
+from pgsupervisor.supervision.selection import ALL
+from pgsupervisor.supervision.supervisor import Supervisor, Updated
 from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
 from pgsupervisor.system.process import abandon
 from pgsupervisor.system.signals import SignalPipe

@@ -9,13 +9,11 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
-from fnmatch import fnmatchcase
 from functools import partial
 from itertools import groupby
 from types import MappingProxyType
 from typing import TypeAlias, TypeVar
 
-from pgsupervisor.errors import NoSuchClusterError
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.configuration import Prospects
 from pgsupervisor.supervision.events import Events
@@ -25,14 +23,12 @@ from pgsupervisor.supervision.kept import Assignments, Host, Kept, Report
 from pgsupervisor.supervision.life import Event, Fact, Kill, Life, Order, Reload, Restart, Spawned, Start, State, Stop
 from pgsupervisor.supervision.outcome import Outcome, outcome
 from pgsupervisor.supervision.plan import Action, Change, Plan, daemon_keys, diff
+from pgsupervisor.supervision.selection import choose
 
 Result = TypeVar("Result")
 
 Counts: TypeAlias = Callable[[Change], None]
 """Is told of each change of an inventory when it begins to count: a cluster that is removed is gone by then."""
-
-ALL = "all"
-"""The name that means every cluster."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,12 +87,7 @@ class Supervisor:
 
         Raises NoSuchClusterError for a name or glob that means none.
         """
-        chosen: set[str] = set()
-        for name in names:
-            found = {name} if name in self._kept else {each for each in self._kept if means(name, each)}
-            if not found and name != ALL:
-                raise NoSuchClusterError(name)
-            chosen |= found
+        chosen = choose(names, self._kept)
         return [kept for name, kept in self._kept.items() if name in chosen]
 
     async def give(self, kept: Iterable[Kept], order: Order, report: Report) -> list[Outcome]:
@@ -314,11 +305,6 @@ class Supervisor:
         for task in tasks:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
-
-
-def means(name: str, cluster: str) -> bool:
-    """Tell whether a name that somebody gave, which may be a glob or `all`, means the cluster of that name."""
-    return name in {ALL, cluster} or fnmatchcase(cluster, name)
 
 
 def _overtaken(kept: Kept) -> Outcome:

@@ -277,7 +277,7 @@ def test_one_who_does_not_take_a_piece_in_time() -> None:
         with ours, theirs:
             theirs.sendall(encode_request(Request("io.pgsupervisor.GetLog", {}, more=True)))
             interruption = asyncio.get_running_loop().create_future()
-            assert await converse(ours, b"", answer, interruption) is None
+            assert await converse(ours, b"", answer, interruption, asyncio.Lock()) is None
             ours.close()
             return b"".join(iter(lambda: theirs.recv(65_536), b""))
 

@@ -111,7 +111,7 @@ def test_daemon() -> None:
         ("GetStatus", {"names": [1]}, protocol.INVALID_PARAMETER, {"parameter": "names"}),
         ("GetStatus", {"names": None}, protocol.INVALID_PARAMETER, {"parameter": "names"}),
         ("GetStatus", {"names": [], "colour": 1}, protocol.INVALID_PARAMETER, {"parameter": "colour"}),
-        ("GetStatus", {"names": ["x" * 257]}, protocol.INVALID_PARAMETER, {"parameter": "names"}),
+        ("GetStatus", {"names": ["x" * 129]}, protocol.INVALID_PARAMETER, {"parameter": "names"}),
         ("GetStatus", {"names": ["*"] * 17}, protocol.INVALID_PARAMETER, {"parameter": "names"}),
         ("Monitor", {"names": ["?"] * 17, "past": 0}, protocol.INVALID_PARAMETER, {"parameter": "names"}),
         ("GetStatus", {"names": ["*"] * 15 + ["x*"]}, protocol.NO_SUCH_CLUSTER, {"name": "x*"}),

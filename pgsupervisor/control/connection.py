@@ -3,7 +3,9 @@
 A client is a stranger until proven slow, hostile or gone. It may send one request after another: they are answered
 in their order. It may hang up while an order waits: the wait ends, the order does not, and what was asked behind it
 is dropped. It may stop reading: no more is read from it then, and it is dropped when more than `_MAX_UNREAD` bytes
-of progress wait for it. Nothing that it does costs anybody else more than that.
+of progress wait for it. A message that it sends ahead is kept as it came, which is bounded, and not as what it says,
+which takes 30 times as much; and all connections of one user take turns in having one read and answered, so that
+others come in between. Nothing that it does costs anybody else more than that.
 
 A conversation can be broken off between two answers, for another process to go on with it: the client notices nothing.
 """
@@ -32,7 +34,6 @@ from pgsupervisor.errors import MalformedMessageError
 
 _CHUNK = 64 * 1024
 _MAX_UNREAD = 1024 * 1024
-_MAX_PIPELINED = 16
 
 
 class Call:
@@ -95,12 +96,13 @@ class BrokenOff:
 
 
 async def converse(
-    connection: socket.socket, unread: bytes, answer: Answer, interruption: asyncio.Future[None]
+    connection: socket.socket, unread: bytes, answer: Answer, interruption: asyncio.Future[None], turn: asyncio.Lock
 ) -> BrokenOff | None:
     """Talk with one client until it hangs up, or has said all and has its answers, or says what is no message.
 
     Of what it says, `unread` has been received already. Upon the `interruption` no more is read; when the answer that
-    is under way is given, the conversation is broken off, unless the client has not even read what it was told.
+    is under way is given, the conversation is broken off, unless the client has not even read what it was told. The
+    `turn` is one that all connections of a user have in common.
     """
     loop = asyncio.get_running_loop()
     connection.setblocking(False)  # noqa: FBT003  # the standard library's
@@ -109,9 +111,9 @@ async def converse(
     transport, streams = await loop.connect_accepted_socket(lambda: asyncio.StreamReaderProtocol(reader), connection)
     writer = asyncio.StreamWriter(transport, streams, reader, loop)
     frames = FrameReader(MAX_REQUEST)
-    requests: asyncio.Queue[Request | None] = asyncio.Queue(_MAX_PIPELINED)
-    listening = asyncio.create_task(_listen(reader, frames, requests))
-    answering = asyncio.create_task(_answer_all(requests, writer, answer, interruption))
+    heard: asyncio.Queue[bytes | None] = asyncio.Queue(1)
+    listening = asyncio.create_task(_listen(reader, frames, heard))
+    answering = asyncio.create_task(_answer_all(heard, writer, answer, interruption, turn))
     leaving = asyncio.create_task(_hang_up(connection))
 
     def stop_reading(_interruption: asyncio.Future[None]) -> None:
@@ -123,8 +125,8 @@ async def converse(
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         all_read = not (leaving.done() or writer.is_closing() or transport.get_write_buffer_size())
-        if all_read and answering.exception() is None and listening.result():
-            broken_off = BrokenOff(connection.dup(), answering.result(), frames.rest)
+        if all_read and answering.exception() is None and (left := answering.result()) is not None:
+            broken_off = BrokenOff(connection.dup(), left, frames.rest) if listening.result() else None
     finally:
         interruption.remove_done_callback(stop_reading)
         for task in (listening, answering, leaving):
@@ -137,42 +139,65 @@ async def converse(
     return broken_off
 
 
-async def _listen(reader: asyncio.StreamReader, frames: FrameReader, requests: asyncio.Queue[Request | None]) -> bool:
-    """Read requests until there are no more, and tell whether all were requests; the last one is None."""
-    # Varlink has no answer to what is no message. What was asked before it is answered.
+async def _listen(reader: asyncio.StreamReader, frames: FrameReader, heard: asyncio.Queue[bytes | None]) -> bool:
+    """Read frames until there are no more, and tell whether none was too long; the last one is None."""
     with contextlib.suppress(MalformedMessageError):
         while data := await reader.read(_CHUNK):
             frames.feed(data)
             while (frame := frames.next()) is not None:
-                await requests.put(decode_request(frame))
-        await requests.put(None)
+                await heard.put(frame)
+        await heard.put(None)
         return True
-    await requests.put(None)
+    await heard.put(None)
     return False
 
 
 async def _answer_all(
-    requests: asyncio.Queue[Request | None],
+    heard: asyncio.Queue[bytes | None],
     writer: asyncio.StreamWriter,
     answer: Answer,
     interruption: asyncio.Future[None],
-) -> tuple[Request, ...]:
-    """Answer requests in their order, until one is left to another process; return that and all after it."""
+    turn: asyncio.Lock,
+) -> tuple[Request, ...] | None:
+    """Answer requests in their order, until one is left to another process; return that and all after it.
+
+    None, if what comes next is no request: Varlink has no answer to that. What was asked before it is answered.
+    """
     peer = peer_of(writer.get_extra_info("socket"))
     left: list[Request] = []
-    while (request := await requests.get()) is not None:
-        call = Call(request, peer, writer)
-        reply = None if left else await answer(call)
-        call.answered = True
-        if reply is None:
-            left.append(call.again)
-        elif not request.oneway:
-            writer.write(encode_reply(reply))
-            await writer.drain()
+    request = True
+    while request and (frame := await heard.get()) is not None:
+        if not interruption.done():
+            async with turn:
+                await asyncio.sleep(0)  # whoever else has something to do does it first
+        try:
+            left += await _answer_one(frame, peer, writer, None if left else answer)
+        except MalformedMessageError:
+            request = False
+        await writer.drain()
     if not interruption.done():
         writer.close()
         await writer.wait_closed()
-    return tuple(left)
+    return tuple(left) if request else None
+
+
+async def _answer_one(
+    frame: bytes, peer: Peer, writer: asyncio.StreamWriter, answer: Answer | None
+) -> tuple[Request, ...]:
+    """Answer the request in a frame; return it, if it is left to another process, as it is where there is no `answer`.
+
+    What a request says goes with the answer, and is not kept while its connection waits for anything.
+
+    Raises MalformedMessageError.
+    """
+    call = Call(decode_request(frame), peer, writer)
+    reply = None if answer is None else await answer(call)
+    call.answered = True
+    if reply is None:
+        return (call.again,)
+    if not call.request.oneway:
+        writer.write(encode_reply(reply))
+    return ()
 
 
 async def _hang_up(connection: socket.socket) -> None:

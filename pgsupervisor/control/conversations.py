@@ -14,6 +14,7 @@ from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
+from weakref import WeakValueDictionary
 
 from pgsupervisor.control import protocol
 from pgsupervisor.control.access import ORDERS, peer_of
@@ -55,6 +56,7 @@ class Conversations:
         self._reply = answer
         self._mistake = mistake
         self._connections: dict[asyncio.Task[BrokenOff | None], int] = {}
+        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
         self._works: set[asyncio.Task[Reply]] = set()
         self._interruption: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._handed: list[Handed] = []
@@ -66,7 +68,8 @@ class Conversations:
         if self._closed or list(self._connections.values()).count(uid) >= MAX_CONNECTIONS:
             connection.close()
             return
-        task = asyncio.create_task(converse(connection, unread, self._answer, self._interruption))
+        turn = self._turns.setdefault(uid, asyncio.Lock())
+        task = asyncio.create_task(converse(connection, unread, self._answer, self._interruption, turn))
         self._connections[task] = uid
         task.add_done_callback(partial(self._served, connection))
 

@@ -32,7 +32,7 @@ class Interface(_Strict, frozen=True):
 class Names(_Strict, frozen=True):
     """GetStatus, Start, Reload and Kill."""
 
-    names: Annotated[list[Annotated[str, msgspec.Meta(max_length=256)]], msgspec.Meta(max_length=4096)]
+    names: Annotated[list[Annotated[str, msgspec.Meta(max_length=128)]], msgspec.Meta(max_length=4096)]
 
     def __post_init__(self) -> None:
         """Bound what there is to compare. Raises InvalidParameterError."""

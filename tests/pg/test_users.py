@@ -37,7 +37,8 @@ def people() -> Iterator[People]:
 def shared(people: People, site: Site) -> Site:
     """A daemon that everybody may ask, with a cluster for Alice, one for the group, and one that runs as Carol."""
     group, (alice, _, carol, _) = people
-    os.chmod(site.directory, 0o755)
+    for path in (site.directory, site.door):
+        os.chmod(path, 0o755)
     site.daemon_keys |= {"socket_mode": "0666", "admin_group": ""}
     site.add("shop", allow=[alice.pw_name])
     site.add("blog", allow=[f"@{group}"])

@@ -3,7 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
+import resource
 import socket
+from collections.abc import Iterator
 
 import pytest
 from control import Door, play
@@ -285,3 +288,32 @@ def test_one_who_does_not_take_a_piece_in_time() -> None:
     got = asyncio.run(world())
     assert got == (piece * (len(got) // len(piece) + 1))[: len(got)]
     assert len(got) > len(piece)
+
+
+def test_no_descriptor_is_left() -> None:
+    """Who is let in with the last descriptor that there was is answered all the same."""
+
+    async def answer(_call: Call) -> Reply:
+        return Reply({"clusters": []})
+
+    async def world() -> bytes:
+        ours, theirs = socket.socketpair(socket.AF_UNIX)
+        with ours, theirs:
+            theirs.sendall(encode_request(Request("io.pgsupervisor.GetStatus", {})))
+            theirs.shutdown(socket.SHUT_WR)
+            with no_more_files():
+                assert await converse(ours, b"", answer, asyncio.get_running_loop().create_future()) is None
+            return theirs.recv(65_536)
+
+    assert asyncio.run(world()) == encode_reply(Reply({"clusters": []}))
+
+
+@contextlib.contextmanager
+def no_more_files() -> Iterator[None]:
+    """Let no file be opened for a while."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (0, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))

@@ -208,7 +208,13 @@ async def _hang_up(connection: socket.socket) -> None:
     """
     hung_up = asyncio.Event()
     loop = asyncio.get_running_loop()
-    with select.epoll() as epoll:
+    try:
+        watch = select.epoll()
+    except OSError:
+        # No descriptor is left. That one is gone is noticed when he is written to, then.
+        await hung_up.wait()
+        return
+    with watch as epoll:
         epoll.register(connection, 0)
         loop.add_reader(epoll, hung_up.set)
         try:

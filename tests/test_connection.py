@@ -301,8 +301,9 @@ def test_no_descriptor_is_left() -> None:
         with ours, theirs:
             theirs.sendall(encode_request(Request("io.pgsupervisor.GetStatus", {})))
             theirs.shutdown(socket.SHUT_WR)
+            interruption = asyncio.get_running_loop().create_future()
             with no_more_files():
-                assert await converse(ours, b"", answer, asyncio.get_running_loop().create_future()) is None
+                assert await converse(ours, b"", answer, interruption, asyncio.Lock()) is None
             return theirs.recv(65_536)
 
     assert asyncio.run(world()) == encode_reply(Reply({"clusters": []}))

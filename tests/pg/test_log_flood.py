@@ -20,8 +20,8 @@ LINES = 1_000_000
 
 FLOOD = f"do $$ begin for i in 1..{LINES} loop raise log 'line %', i; end loop; raise log 'last line'; end $$"
 
-TERSE = {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_line_prefix": "%m [%p] "}
-"""Settings with which a message is one line."""
+TERSE = {"log_error_verbosity": "terse", "log_min_error_statement": "panic", "log_line_prefix": "%m [flood] "}
+"""Settings with which a message is one line, of a length that is known."""
 
 NUMBERED = re.compile(rb"LOG:  line (\d+)$", re.MULTILINE)
 

@@ -47,6 +47,7 @@ def test_a_crowd_has_one_turn() -> None:
     play(scene)
 
 
+@pytest.mark.alone  # to count each byte takes time
 def test_what_a_crowd_says_is_not_kept() -> None:
     """Long requests of 64 connections, each with more of them behind it, take less than 64 MB at any time."""
     head, tail = b'{"method":"io.pgsupervisor.GetStatus","parameters":{"names":[', b"{}]}}\0"

@@ -30,10 +30,16 @@ def disk(site: Site) -> Iterator[Disk]:
         yield made
 
 
+HANGS = 18
+"""The first major version whose postmaster may wait for ever, on a full disk, to begin anew after a crash inside."""
+
+
 def on_disk(site: Site, disk: Disk, installation: Installation, **settings: str) -> None:
     """Add the cluster `shop`, whose data directory is on the disk and whose socket is not; and `blog`, elsewhere."""
     shop = site.new_data_directory(installation, disk.path / "shop")
     sockets = {"unix_socket_directories": str(site.directory)}
+    if installation.major >= HANGS:
+        sockets["restart_after_crash"] = "off"
     site.declare("shop", shop, installation, settings=sockets | settings, **LIMITS)
     site.add("blog", installation)
 

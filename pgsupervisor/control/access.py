@@ -23,6 +23,8 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
+from pgsupervisor.system.safepath import user_name
+
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7)): process, user and group."""
 
@@ -37,17 +39,9 @@ LOOKING = frozenset(
 )
 """The methods that change nothing; of what a server wrote, they show nothing to those who may not read it."""
 
-CONTROL = frozenset(
-    f"io.pgsupervisor.{name}"
-    for name in (
-        "Start",
-        "Stop",
-        "Restart",
-        "Reload",
-        "Kill",
-        "GetLog",
-    )
-)
+_CLUSTER_ORDERS = frozenset(f"io.pgsupervisor.{name}" for name in ("Start", "Stop", "Restart", "Reload", "Kill"))
+
+CONTROL = _CLUSTER_ORDERS | {"io.pgsupervisor.GetLog"}
 """The methods that are about clusters; who has a cluster may call them for it.
 
 Those of its configuration are none of them yet: a daemon that is root reads and writes the files as root, and who owns
@@ -55,20 +49,9 @@ these could lead it elsewhere by a link or an include.
 """
 
 
-ORDERS = frozenset(
-    f"io.pgsupervisor.{name}"
-    for name in (
-        "Start",
-        "Stop",
-        "Restart",
-        "Reload",
-        "Kill",
-        "Update",
-        "SetConfiguration",
-        "StopDaemon",
-        "UpgradeDaemon",
-    )
-)
+ORDERS = _CLUSTER_ORDERS | {
+    f"io.pgsupervisor.{name}" for name in ("Update", "SetConfiguration", "StopDaemon", "UpgradeDaemon")
+}
 """The methods that change something."""
 
 
@@ -119,10 +102,7 @@ def may(method: str, who: Who, whose: Whose | None, *, daemon_uid: int, admin_gr
 
 def user_of(peer: Peer) -> str:
     """Return the name of a peer's user, or the number of one without a name."""
-    try:
-        return pwd.getpwuid(peer.uid).pw_name
-    except KeyError:
-        return str(peer.uid)
+    return user_name(peer.uid)
 
 
 def groups_of(peer: Peer) -> frozenset[str]:

@@ -15,7 +15,7 @@ from contextlib import ExitStack, suppress
 from typing import BinaryIO, Protocol
 
 from pgsupervisor.postgres.collector import current_logfile, logfiles
-from pgsupervisor.system.archives import GUARDED
+from pgsupervisor.system.archives import open_guarded
 from pgsupervisor.system.logreader import BLOCK
 from pgsupervisor.system.watch import Watcher
 
@@ -173,7 +173,7 @@ def open_collected(path: str, owner: int) -> BinaryIO:
     Raises OSError.
     """
     with ExitStack() as failed:
-        file = failed.enter_context(os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb"))
+        file = failed.enter_context(open_guarded(path))
         facts = os.fstat(file.fileno())
         if facts.st_uid != owner or not stat.S_ISREG(facts.st_mode):
             raise PermissionError(errno.EACCES, "it is no file of the cluster's owner", path)

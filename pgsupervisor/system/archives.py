@@ -77,7 +77,7 @@ def compress(archive: str, into: int) -> None:
 
     Raises OSError.
     """
-    with _open(archive) as source, open(into, "wb", closefd=False) as file:
+    with open_guarded(archive) as source, open(into, "wb", closefd=False) as file:
         with gzip.GzipFile(os.path.basename(archive), "wb", fileobj=file, mtime=0) as packed:
             shutil.copyfileobj(source, packed, _CHUNK)
         file.flush()
@@ -97,7 +97,7 @@ def open_archive(path: str) -> BinaryIO:
 
     Raises OSError, also for one that is compressed and damaged.
     """
-    source = _open(path)
+    source = open_guarded(path)
     if not path.endswith(_COMPRESSED):
         return source
     with contextlib.ExitStack() as failed:
@@ -114,7 +114,7 @@ def open_archive(path: str) -> BinaryIO:
 
 def size_of(path: str) -> int:
     """Return how many bytes of the log are in an archive."""
-    with _open(path) as file:
+    with open_guarded(path) as file:
         size = file.seek(0, os.SEEK_END)
         if not path.endswith(_COMPRESSED) or size < _TRAILER:
             return size
@@ -122,5 +122,9 @@ def size_of(path: str) -> int:
         return int.from_bytes(file.read(_TRAILER), "little")
 
 
-def _open(path: str) -> BinaryIO:
+def open_guarded(path: str) -> BinaryIO:
+    """Open a log, or an archive as it is, for reading; neither a symlink nor a FIFO can do us harm.
+
+    Raises OSError.
+    """
     return os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb")

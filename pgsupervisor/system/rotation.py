@@ -28,10 +28,9 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
-from typing import BinaryIO
 
 from pgsupervisor.system import archives
-from pgsupervisor.system.archives import GUARDED
+from pgsupervisor.system.archives import GUARDED, open_guarded
 from pgsupervisor.system.collapse import block_size, collapses, first_block, take_off
 from pgsupervisor.system.logparts import Part
 from pgsupervisor.system.notes import note, noted
@@ -267,8 +266,8 @@ def parts(log: str) -> list[Part]:
 
     Raises OSError.
     """
-    with _readable(log) as file:
-        found = [Part(log, begin_of(file.fileno()), os.fstat(file.fileno()).st_size, partial(_readable, log))]
+    with open_guarded(log) as file:
+        found = [Part(log, begin_of(file.fileno()), os.fstat(file.fileno()).st_size, partial(open_guarded, log))]
     for archive in archives.archives(log):
         size = archives.size_of(archive)
         found.append(Part(archive, found[-1].begin - size, size, partial(archives.open_archive, archive)))
@@ -318,10 +317,6 @@ def end_at(path: str | None) -> int:
         return end_of(log)
     finally:
         os.close(log)
-
-
-def _readable(path: str) -> BinaryIO:
-    return os.fdopen(os.open(path, os.O_RDONLY | GUARDED), "rb")
 
 
 def _transfer(source: int, target: int, start: int, size: int) -> int:

@@ -235,21 +235,27 @@ def test_children(programs: _Programs) -> None:
     assert _descriptors() == before
 
 
-def test_spawn_in_a_clean_place(programs: _Programs, tmp_path: Path) -> None:
+def test_spawn_in_a_clean_place(programs: _Programs) -> None:
     """A program starts in a session of its own, with three descriptors, in /, with nothing of our environment."""
     stray = os.open("/dev/null", os.O_RDONLY)
     os.set_inheritable(stray, True)  # noqa: FBT003  # os has it so
-    try:
-        with (tmp_path / "log").open("wb") as log:
-            program = spawn(["sleep", "600"], environment={"PATH": os.environ["PATH"]}, output=log.fileno())
+    reads, writes = os.pipe()
+    with os.fdopen(reads) as said:
+        try:
+            # It stops when it has been loaded: the loader opens files of its own.
+            script = ["sh", "-c", "echo up; kill -STOP $$"]
+            program = spawn(script, environment={"PATH": os.environ["PATH"]}, output=writes)
             programs.started.append(program)
-    finally:
-        os.close(stray)
+            pipe = os.readlink(f"/proc/self/fd/{writes}")
+        finally:
+            os.close(stray)
+            os.close(writes)
+        assert said.readline() == "up\n"
     proc = Path(f"/proc/{program.pid}")
     assert {name: os.readlink(proc / "fd" / name) for name in os.listdir(proc / "fd")} == {
         "0": "/dev/null",
-        "1": str(tmp_path / "log"),
-        "2": str(tmp_path / "log"),
+        "1": pipe,
+        "2": pipe,
     }
     assert (os.getsid(program.pid), os.getpgid(program.pid)) == (program.pid, program.pid)
     assert os.readlink(proc / "cwd") == "/"

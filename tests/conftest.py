@@ -16,7 +16,8 @@ from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, lent, 
 
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 # How long an example takes is no promise, least of all while other tests run.
 settings.register_profile("tests", deadline=None, suppress_health_check=[HealthCheck.too_slow])

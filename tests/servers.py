@@ -17,7 +17,8 @@ from daemons import Site
 from machine import INSTALLATIONS
 
 from pgsupervisor.postgres import Cluster, Installation, command
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 
 def psql_arguments(cluster: Cluster, *arguments: str) -> list[str]:

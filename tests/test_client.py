@@ -15,7 +15,7 @@ from fake_daemon import FakeDaemon, error, part, reply, says
 from pgsupervisor.control.client import Client
 from pgsupervisor.control.protocol import Parameters, Reply, Request
 from pgsupervisor.errors import DaemonUnreachableError, MalformedMessageError, RemoteError
-from pgsupervisor.system.process import User
+from pgsupervisor.system.identity import User
 
 NEXT_STEP = (
     "is pgsupervisord running? Start it with `systemctl start pgsupervisor` or `pgsupervisord -c INVENTORY`, "

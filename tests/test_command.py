@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from pgsupervisor.postgres import command
-from pgsupervisor.system.process import User
+from pgsupervisor.system.identity import User
 
 
 def test_postgres() -> None:

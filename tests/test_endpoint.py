@@ -13,7 +13,7 @@ import pytest
 
 from pgsupervisor.control.endpoint import Endpoint
 from pgsupervisor.errors import ControlError, DaemonRunningError
-from pgsupervisor.system.process import user
+from pgsupervisor.system.identity import user
 
 WE = user(os.geteuid()).name
 

@@ -9,9 +9,9 @@ from pathlib import Path
 
 import pytest
 
+from pgsupervisor.system.identity import user
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.logreader import LogReader
-from pgsupervisor.system.process import user
 from pgsupervisor.system.rotation import RotatedLog
 
 

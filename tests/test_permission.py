@@ -12,8 +12,9 @@ from pathlib import Path
 
 import pytest
 
+from pgsupervisor.system.identity import User, user
 from pgsupervisor.system.permission import may
-from pgsupervisor.system.process import User, run, user
+from pgsupervisor.system.process import run
 
 WANTED = {os.R_OK: "-r", os.W_OK: "-w", os.X_OK: "-x"}
 

@@ -13,7 +13,8 @@ from servers import sleeper, write_pid_file
 
 from pgsupervisor.postgres import pidfile
 from pgsupervisor.postgres.pidfile import PidFile
-from pgsupervisor.system.process import facts, user
+from pgsupervisor.system.identity import user
+from pgsupervisor.system.process import facts
 
 WHOLE = "4711\n/srv/pg/shop\n1795364165\n5433\n/run/postgresql\nlocalhost\n  2151772     65539\nready   \n"
 

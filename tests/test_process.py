@@ -12,10 +12,10 @@ from pathlib import Path
 
 import pytest
 
+from pgsupervisor.system.identity import User, user
 from pgsupervisor.system.process import (
     Facts,
     Process,
-    User,
     abandon,
     children,
     facts,
@@ -23,7 +23,6 @@ from pgsupervisor.system.process import (
     is_zombie,
     run,
     spawn,
-    user,
     works_in,
 )
 

@@ -8,7 +8,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsupervisor.system.process import User
+from pgsupervisor.system.identity import User
 from pgsupervisor.system.rewrite import rewrite
 
 

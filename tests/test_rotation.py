@@ -14,8 +14,8 @@ from logs import BLOCK, TEXT, killed_at, put_together, rotate_all, write
 
 from pgsupervisor.system import collapse
 from pgsupervisor.system.archives import archives
+from pgsupervisor.system.identity import user
 from pgsupervisor.system.logfile import open_for_append
-from pgsupervisor.system.process import user
 from pgsupervisor.system.rotation import Rotated, RotatedLog, danger, end_of, parts
 
 SAME = b"the same line, every time, as a server may well write it......\n" * 1000

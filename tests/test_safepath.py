@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsupervisor.system.process import user
+from pgsupervisor.system.identity import user
 from pgsupervisor.system.safepath import Weakness, make_safe_directory, weakness
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

@@ -13,7 +13,7 @@ import pytest
 
 from pgsupervisor.postgres import configtree, sources
 from pgsupervisor.postgres.sources import Sources
-from pgsupervisor.system.process import User
+from pgsupervisor.system.identity import User
 
 
 @pytest.fixture

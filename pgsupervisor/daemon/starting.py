@@ -22,8 +22,9 @@ from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
 from pgsupervisor.system import journal, oom
+from pgsupervisor.system.identity import User
 from pgsupervisor.system.logfile import open_for_append
-from pgsupervisor.system.process import Process, User
+from pgsupervisor.system.process import Process
 from pgsupervisor.system.rotation import end_at, end_of
 from pgsupervisor.system.standard import STANDARD_ERROR
 

@@ -18,8 +18,8 @@ from pathlib import Path
 import psutil
 
 from pgsupervisor.postgres import pidfile
+from pgsupervisor.system.identity import User
 from pgsupervisor.system.permission import may
-from pgsupervisor.system.process import User
 
 LONGEST_SOCKET_PATH = 107
 """Bytes that the path of a Unix socket can have, the NUL after it not counted (unix(7), sun_path)."""

@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
-from pgsupervisor.system.process import User
+from pgsupervisor.system.identity import User
 
 Settings = Mapping[str, str]
 """Settings of a server by name, as `postgres --NAME=VALUE` takes them."""

@@ -19,7 +19,8 @@ from typing import Literal
 from pgsupervisor.errors import ClusterError
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 _PATIENCE = 10.0
 """Seconds that pg_controldata may take to read one file."""

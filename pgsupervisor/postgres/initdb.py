@@ -18,7 +18,8 @@ from typing import Protocol
 from pgsupervisor.errors import ClusterInitializationError, ClusterTimeoutError, InitDBError
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.removal import remove_unfinished
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 PASSWORD_FILE = "/dev/stdin"  # noqa: S105 - where a password is read from, and no password
 """Where initdb finds the password that `initialize` was given."""

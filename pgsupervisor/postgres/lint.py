@@ -23,8 +23,9 @@ from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.lexer import fold
 from pgsupervisor.postgres.quantity import same
+from pgsupervisor.system.identity import User
 from pgsupervisor.system.permission import may
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.process import run
 
 _PATIENCE = 10.0
 """Seconds that the loading of files for TLS may take; as a rule it takes fifty milliseconds."""

@@ -17,8 +17,9 @@ from pgsupervisor.postgres.addresses import socket_path, split_list, tcp_problem
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.system.identity import User
 from pgsupervisor.system.permission import may
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.process import run
 
 _PATIENCE = 10.0
 """Seconds that PostgreSQL may take to judge a configuration; as a rule it takes ten milliseconds."""

@@ -32,8 +32,9 @@ from pgsupervisor.postgres import command, datalock, lockfile, pidfile, prefligh
 from pgsupervisor.postgres.initdb import LogFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.pidfile import PidFile
-from pgsupervisor.system.process import Process, User, children, hold, spawn
-from pgsupervisor.system.process import user as look_up
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.identity import user as look_up
+from pgsupervisor.system.process import Process, children, hold, spawn
 
 GivenSettings = Mapping[str, object] | Iterable[tuple[str, object]]
 """Settings for a server's command line, as a mapping or as pairs; values are turned to str."""

@@ -12,7 +12,7 @@ import os
 from typing import BinaryIO
 
 from pgsupervisor.system.archives import GUARDED
-from pgsupervisor.system.process import User
+from pgsupervisor.system.identity import User
 
 
 def open_for_append(path: str, owner: User | None) -> BinaryIO:

@@ -9,7 +9,8 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 _TESTS = {os.R_OK: "-r", os.W_OK: "-w", os.X_OK: "-x"}
 
@@ -20,7 +21,7 @@ def may(who: User | None, path: str, wanted: int) -> bool:
     `wanted` is os.R_OK, os.W_OK or os.X_OK (execute a program, enter a directory), one of them.
     """
     if who is None or who.uid == os.geteuid():
-        return os.access(path, wanted)
+        return os.access(path, wanted, effective_ids=True)
     real = Path(path).resolve()
     if all(_bits_allow(who, parent, os.X_OK) for parent in real.parents) and _bits_allow(who, real, wanted):
         return True

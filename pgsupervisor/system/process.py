@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import contextlib
 import os
-import pwd
 import select
 import signal
 import subprocess
@@ -25,7 +24,8 @@ from typing import Self, TypedDict
 
 import psutil
 
-from pgsupervisor.system import offspring
+from pgsupervisor.system import identity, offspring
+from pgsupervisor.system.identity import User, as_ourselves
 
 
 @dataclass(frozen=True, slots=True)
@@ -44,6 +44,7 @@ class Facts:
     uid: int
 
 
+@as_ourselves()
 def facts(pid: int) -> Facts | None:
     """Return what is known of the process `pid`.
 
@@ -66,6 +67,7 @@ def facts(pid: int) -> Facts | None:
         return None
 
 
+@as_ourselves()
 def is_zombie(pid: int) -> bool:
     """Tell whether a process has ended and only waits to be reaped by its parent; its number is taken until then."""
     try:
@@ -82,6 +84,7 @@ def _link(pid: int, name: str) -> str | None:
         return None
 
 
+@as_ourselves()
 def works_in(pid: int, directory: str) -> bool | None:
     """Tell whether a directory is the working directory of a process; None where it is not ours to know.
 
@@ -174,27 +177,6 @@ class Process:
         self.close()
 
 
-@dataclass(frozen=True, slots=True)
-class User:
-    """An OS user that programs run as: name, ids, home directory, and all groups (initgroups(3))."""
-
-    name: str
-    uid: int
-    gid: int
-    groups: tuple[int, ...]
-    home: str
-
-
-def user(name_or_uid: str | int) -> User:
-    """Look up an OS user by name or by number.
-
-    Raises KeyError if the user database does not know it.
-    """
-    entry = pwd.getpwnam(name_or_uid) if isinstance(name_or_uid, str) else pwd.getpwuid(name_or_uid)
-    groups = tuple(sorted(os.getgrouplist(entry.pw_name, entry.pw_gid)))
-    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
-
-
 class _Identity(TypedDict, total=False):
     """The arguments with which subprocess changes who a program runs as."""
 
@@ -215,26 +197,29 @@ def spawn(
     Its standard input is /dev/null, its standard output and standard error go straight into the file descriptor
     `output`, and no other descriptor of ours reaches it. A session of its own keeps a terminal's Ctrl-C away
     from it. With `run_as` it runs as that user, with all of that user's groups (only root may ask for another
-    user than itself). Files that it creates are its own alone (umask 077).
+    user than itself); a thread that acts as another user runs it as that one, unless told otherwise. Files that it
+    creates are its own alone (umask 077).
 
     Only subprocess's own arguments are used: Python code between fork and exec (`preexec_fn`) can deadlock in a
     process that has threads, as every user of watchdog has.
 
     Raises OSError if the program cannot be executed.
     """
-    return offspring.start(
-        lambda: subprocess.Popen(
-            list(arguments),
-            env=dict(environment),
-            stdin=subprocess.DEVNULL,
-            stdout=output,
-            stderr=output,
-            cwd="/",
-            start_new_session=True,
-            umask=0o077,
-            **_identity(run_as),
+    run_as = run_as or identity.acting()
+    with as_ourselves():
+        return offspring.start(
+            lambda: subprocess.Popen(
+                list(arguments),
+                env=dict(environment),
+                stdin=subprocess.DEVNULL,
+                stdout=output,
+                stderr=output,
+                cwd="/",
+                start_new_session=True,
+                umask=0o077,
+                **_identity(run_as),
+            )
         )
-    )
 
 
 def run(
@@ -253,21 +238,23 @@ def run(
     it works.
     Raises OSError if the program cannot be executed.
     """
-    started = offspring.start(
-        lambda: subprocess.Popen(
-            list(arguments),
-            env=dict(environment),
-            stdin=stdin,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.PIPE,
-            encoding="utf-8",
-            errors="surrogateescape",
-            cwd=directory,
-            start_new_session=True,
-            umask=0o077,
-            **_identity(run_as),
+    run_as = run_as or identity.acting()
+    with as_ourselves():
+        started = offspring.start(
+            lambda: subprocess.Popen(
+                list(arguments),
+                env=dict(environment),
+                stdin=stdin,
+                stdout=subprocess.PIPE,
+                stderr=subprocess.PIPE,
+                encoding="utf-8",
+                errors="surrogateescape",
+                cwd=directory,
+                start_new_session=True,
+                umask=0o077,
+                **_identity(run_as),
+            )
         )
-    )
     with started as program:
         _programs.add(program)
         try:
@@ -297,7 +284,7 @@ def abandon() -> None:
 
 
 def _identity(run_as: User | None) -> _Identity:
-    """Return subprocess's arguments for another user. None for ourselves: only root may even set its own ids."""
+    """Return subprocess's arguments for another user; none for ourselves: only root may even set its own ids."""
     if run_as is None or (run_as.uid == os.geteuid() and os.geteuid() != 0):
         return {}
     return {"user": run_as.uid, "group": run_as.gid, "extra_groups": list(run_as.groups)}
@@ -310,6 +297,7 @@ def hold(pid: int) -> Process | None:
     return None
 
 
+@as_ourselves()
 def children(parent: Process) -> list[Process]:
     """Hold the children of a process; the caller closes them. Empty if the process has ended."""
     with contextlib.ExitStack() as on_doubt, contextlib.suppress(psutil.NoSuchProcess):

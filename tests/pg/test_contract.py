@@ -14,7 +14,8 @@ import pytest
 from servers import client, new_cluster, python, sleeper, sql, write_pid_file
 
 from pgsupervisor.postgres import Cluster, ClusterLockedError, ClusterStartupError, ClusterTimeoutError
-from pgsupervisor.system.process import User, children, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import children, run
 
 
 def test_a_reused_pid(cluster: Cluster, server_user: User | None) -> None:

@@ -13,7 +13,7 @@ from servers import client, sql
 from pgsupervisor.postgres import Cluster, ClusterError
 from pgsupervisor.postgres.controldata import controldata
 from pgsupervisor.postgres.removal import _version_directory
-from pgsupervisor.system.process import User
+from pgsupervisor.system.identity import User
 
 
 def make(path: Path, owner: User | None) -> Path:

@@ -22,7 +22,8 @@ from pgsupervisor.postgres import (
     Installation,
     command,
 )
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 QUICK = ("--no-sync", "--wal-segsize=1")
 

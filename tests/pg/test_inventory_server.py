@@ -12,7 +12,8 @@ from pgsupervisor.errors import InventoryError
 from pgsupervisor.inventory import ClusterSpec, load
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 
 def _server_says(installation: Installation, user: User | None, cluster: ClusterSpec, name: str) -> str:

@@ -10,7 +10,7 @@ from pathlib import Path
 
 from daemons import Site
 
-from pgsupervisor.system.process import user
+from pgsupervisor.system.identity import user
 
 
 def test_a_second_daemon_is_refused(site: Site) -> None:

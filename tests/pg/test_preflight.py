@@ -14,8 +14,8 @@ from pgsupervisor.postgres import Cluster, ClusterStartupError, Installation
 from pgsupervisor.postgres.addresses import socket_path
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.preflight import configuration_problem, problems
+from pgsupervisor.system.identity import User, user
 from pgsupervisor.system.permission import may
-from pgsupervisor.system.process import User, user
 
 
 def check(cluster: Cluster, settings: Settings | None = None) -> list[str]:

@@ -23,7 +23,8 @@ from pgsupervisor.postgres import command
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.lexer import LineError, fold, parse
-from pgsupervisor.system.process import User, run
+from pgsupervisor.system.identity import User
+from pgsupervisor.system.process import run
 
 NASTY = [
     "",

@@ -1,0 +1,192 @@
+"""Acting as another user: a thread of root's does to files what that user could do, and no more.
+
+Whoever owns a directory decides what the names in it lead to, and can exchange them at any moment: for a symbolic
+link, a hard link, another directory. Root who opens a file there has no way to be sure; so root does not. A thread
+takes the other user's place for as long as it works on his files, and is refused whatever he would be.
+
+For the kernel each thread has an identity of its own, though libc has it look as if the process had one: its setuid(2)
+asks all threads to follow. So the system calls are made here without libc, as file servers such as Samba do it. What
+changes is the effective user and group, by which files are accessed, and the other groups; with a user who is not root
+all capabilities go. The real and the saved user stay root. That is the way back; it also keeps the other user from
+sending us signals and from tracing us (kill(2), ptrace(2)), and a file system of his own (FUSE) from being entered.
+
+A program gets no such way back: it is started by the thread as itself, and is the other user for good (`process`).
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import errno
+import os
+import pwd
+import sys
+import threading
+from collections.abc import Iterator, Sequence
+from dataclasses import dataclass
+
+
+@dataclass(frozen=True, slots=True)
+class User:
+    """An OS user that programs run as: name, ids, home directory, and all groups (initgroups(3))."""
+
+    name: str
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+    home: str
+
+
+NOBODY = User("nobody", 65534, 65534, (), "/")
+"""Who has no rights but everybody's: the kernel's own number for that (overflowuid in proc_sys_kernel(5))."""
+
+
+def user(name_or_uid: str | int) -> User:
+    """Look up an OS user by name or by number.
+
+    Raises KeyError if the user database does not know it.
+    """
+    entry = pwd.getpwnam(name_or_uid) if isinstance(name_or_uid, str) else pwd.getpwuid(name_or_uid)
+    groups = tuple(sorted(os.getgrouplist(entry.pw_name, entry.pw_gid)))
+    return User(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
+
+
+@dataclass(frozen=True, slots=True)
+class _Calls:
+    """The numbers of system calls on some kind of machine (asm/unistd.h)."""
+
+    setgroups: int
+    setresuid: int
+    setresgid: int
+
+
+_GENERIC = _Calls(setgroups=159, setresuid=147, setresgid=149)
+
+_MACHINES = {
+    "x86_64": _Calls(setgroups=116, setresuid=117, setresgid=119),
+    "aarch64": _GENERIC,
+    "loongarch64": _GENERIC,
+    "riscv64": _GENERIC,
+    "ppc64le": _Calls(setgroups=81, setresuid=164, setresgid=169),
+    "s390x": _Calls(setgroups=206, setresuid=208, setresgid=210),
+}
+
+_UNCHANGED = -1
+
+_libc = ctypes.CDLL(None, use_errno=True)
+
+_machine = os.uname().machine if sys.maxsize > 1 << 32 else ""
+"""What the numbers are looked up by; a 32-bit program has others."""
+
+
+@dataclass(frozen=True, slots=True)
+class _Identity:
+    """Who accesses files: the effective user and group, and the other groups."""
+
+    uid: int
+    gid: int
+    groups: tuple[int, ...]
+
+
+class _Thread(threading.local):
+    """What is known of the present thread: as whom it acts, and who it is."""
+
+    acting: User | None = None
+    itself: _Identity | None = None
+
+
+_thread = _Thread()
+
+
+def acting() -> User | None:
+    """Return the user as whom this thread acts; None if it does not."""
+    return _thread.acting
+
+
+@contextlib.contextmanager
+def acting_as(who: User | None) -> Iterator[None]:
+    """Do what follows in this thread as another user. None, or one who is no other, changes nothing.
+
+    To be used where nothing is awaited and no thread is started: that one would act, too.
+
+    Raises OSError if we may not, being neither root nor that user.
+    """
+    if who is None or who.uid == os.geteuid():
+        yield
+    else:
+        with _being(who):
+            yield
+
+
+@contextlib.contextmanager
+def as_ourselves() -> Iterator[None]:
+    """Do what follows in this thread as the user that the process is, though the thread may be acting.
+
+    It is for what no other user has a hand in, such as /proc.
+    """
+    with _being(None):
+        yield
+
+
+@contextlib.contextmanager
+def _being(who: User | None) -> Iterator[None]:
+    before = _thread.acting
+    if who is before:
+        yield
+        return
+    _be(who)
+    try:
+        yield
+    finally:
+        _be(before)
+
+
+def _be(who: User | None) -> None:
+    if _thread.itself is not None:
+        _return(_thread.itself)
+    if who is None:
+        return
+    itself = _Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+    try:
+        calls = _calls()
+        _set_groups(calls, who.groups)
+        _call(calls.setresgid, _UNCHANGED, who.gid, _UNCHANGED)
+        _call(calls.setresuid, _UNCHANGED, who.uid, _UNCHANGED)
+    except OSError as error:
+        _return(itself)
+        raise OSError(error.errno, f"cannot act as the user {who.name}: {error.strerror}") from error
+    _thread.acting, _thread.itself = who, itself
+
+
+def _return(itself: _Identity) -> None:
+    """Be oneself again."""
+    calls = _calls()
+    try:
+        # With the user come the capabilities for the rest (capabilities(7)).
+        _call(calls.setresuid, _UNCHANGED, itself.uid, _UNCHANGED)
+        _call(calls.setresgid, _UNCHANGED, itself.gid, _UNCHANGED)
+        if tuple(os.getgroups()) != itself.groups:
+            _set_groups(calls, itself.groups)
+    except OSError:
+        # Whatever this thread did next, it would do as somebody else. The servers run on without us.
+        os.abort()
+    _thread.acting = _thread.itself = None
+
+
+def _calls() -> _Calls:
+    try:
+        return _MACHINES[_machine]
+    except KeyError:
+        why = f"on {os.uname().machine}, root does not know how to act as another user: run pgsupervisor as that user"
+        raise OSError(errno.ENOSYS, why) from None
+
+
+def _set_groups(calls: _Calls, groups: Sequence[int]) -> None:
+    _call(calls.setgroups, len(groups), (ctypes.c_uint * len(groups))(*groups))
+
+
+def _call(number: int, *arguments: int | ctypes.Array[ctypes.c_uint]) -> None:
+    wide = (ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
+    if _libc.syscall(ctypes.c_long(number), *wide) != 0:
+        error = ctypes.get_errno()
+        raise OSError(error, os.strerror(error))

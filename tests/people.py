@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import pwd
+import shutil
 import subprocess
 from collections.abc import Iterator, Sequence
 from pathlib import Path
@@ -13,6 +14,11 @@ from pathlib import Path
 import pytest
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can be somebody else")
+
+with_users = pytest.mark.skipif(
+    os.geteuid() != 0 or shutil.which("useradd") is None,
+    reason="only root can make users, with useradd, and be one of them",
+)
 
 
 @contextlib.contextmanager
@@ -29,14 +35,17 @@ def somebody_else(uid: int, gid: int) -> Iterator[None]:
 
 
 @contextlib.contextmanager
-def new_people(*names: str, group: str) -> Iterator[tuple[str, list[pwd.struct_passwd]]]:
-    """Have a group, and users who are not in it, by names that begin so; none of them is there afterwards."""
+def new_people(*names: str, group: str, system: bool = False) -> Iterator[tuple[str, list[pwd.struct_passwd]]]:
+    """Have a group, and users who are not in it, by names that end so; none of them is there afterwards.
+
+    Each user has a group of his own. With `system` the group is one of the system's.
+    """
     made = f"pgs{os.getpid()}"
     with contextlib.ExitStack() as undo:
-        account("groupadd", f"{made}{group}")
+        account("groupadd", *(["--system"] if system else []), f"{made}{group}")
         undo.callback(account, "groupdel", f"{made}{group}")
         for name in names:
-            account("useradd", "--no-create-home", "--shell", "/bin/false", f"{made}{name}")
+            account("useradd", "--no-create-home", "--user-group", "--shell", "/bin/false", f"{made}{name}")
             undo.callback(account, "userdel", "--force", f"{made}{name}")
         yield f"{made}{group}", [pwd.getpwnam(f"{made}{name}") for name in names]
 

@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import grp
 import os
+import pwd
 import stat
+import struct
 import tempfile
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import TypeAlias
 
 import pytest
+from people import account, new_people, with_users
 
 from pgsupervisor.system.identity import user
 from pgsupervisor.system.safepath import Weakness, make_safe_directory, weakness
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
+roots_group = pytest.mark.skipif(os.geteuid() != 0, reason="an ordinary user's group may well be his own")
+
+People: TypeAlias = tuple[str, list[pwd.struct_passwd]]
 
 
 @pytest.fixture
@@ -37,7 +45,9 @@ def test_safe(top: Path, mode: int) -> None:
     assert weakness("/") is None
 
 
-@pytest.mark.parametrize("mode", [0o720, 0o702, 0o777, 0o3770, 0o1777])
+@pytest.mark.parametrize(
+    "mode", [*(pytest.param(mode, marks=roots_group) for mode in (0o720, 0o3770)), 0o702, 0o777, 0o1777]
+)
 def test_others_may_write(top: Path, mode: int) -> None:
     """A directory that the group or all others may write is none; a sticky one shall not be closed for that."""
     inner = top / "inner"
@@ -52,7 +62,7 @@ def test_a_sticky_directory_that_exists_already() -> None:
     assert weakness("/tmp", entries_only=True) is None
 
 
-@pytest.mark.parametrize(("mode", "safe"), [(0o777, False), (0o770, False), (0o1777, True), (0o755, True)])
+@pytest.mark.parametrize(("mode", "safe"), [(0o777, False), (0o702, False), (0o1777, True), (0o755, True)])
 def test_what_is_above_counts(top: Path, mode: int, *, safe: bool) -> None:
     """Who may write above can put another directory in the place of ours, unless it is sticky there."""
     top.chmod(mode)
@@ -90,28 +100,109 @@ def test_whose_it_is(top: Path, whose: Callable[[Path], Path]) -> None:
 
 @as_root
 def test_a_user_trusts_root_and_himself(top: Path) -> None:
-    """For an ordinary user, what is root's or his is safe, and what is a third one's is not."""
+    """For an ordinary user, what is root's or his is safe, and what is a third one's is not; root can tell as well."""
     nobody = user("nobody")
     top.chmod(0o755)
-    assert_as(nobody.uid, top / "inner", None)
+    assert_for(nobody.uid, top / "inner", None)
     os.chown(top / "inner", nobody.uid, nobody.gid)
-    assert_as(nobody.uid, top / "inner", None)
+    assert_for(nobody.uid, top / "inner", None)
+    assert_for(0, top / "inner", Weakness(f"{top}/inner belongs to nobody", f"do `chown -h root {top}/inner`"))
     os.chown(top / "inner", 3_999_999, nobody.gid)
-    assert_as(
+    assert_for(
         nobody.uid,
         top / "inner",
         Weakness(f"{top}/inner belongs to 3999999", f"do `chown -h nobody {top}/inner`"),
     )
 
 
-def assert_as(uid: int, path: Path, expected: Weakness | None) -> None:
-    """Assert what a user finds."""
+def assert_for(uid: int, path: Path, expected: Weakness | None, *, entries_only: bool = False) -> None:
+    """Assert what is found for a user: by root, and by himself."""
+    found = [weakness(str(path), whose=uid, entries_only=entries_only)]
     os.seteuid(uid)
     try:
-        found = weakness(str(path))
+        found.append(weakness(str(path), entries_only=entries_only))
     finally:
         os.seteuid(0)
-    assert found == expected
+    assert found == [expected, expected]
+
+
+@pytest.fixture
+def people() -> Iterator[People]:
+    """A group without people in it, and Alice and Bob, each of whom has a group of his own."""
+    with new_people("alice", "bob", group="devs") as made:
+        yield made
+
+
+@with_users
+def test_a_users_own_group(top: Path, people: People) -> None:
+    """What the group may write that has a user's name, and nobody else in it, is his, wherever it is on the way."""
+    group, (alice, bob) = people
+    inner = top / "inner"
+    for path in (top, inner):
+        os.chown(path, alice.pw_uid, alice.pw_gid)
+        path.chmod(0o2775)
+    assert_for(alice.pw_uid, inner, None)
+    assert weakness(str(inner), whose=bob.pw_uid) == Weakness(
+        f"{top} belongs to {alice.pw_name}", f"do `chown -h {bob.pw_name} {top}`"
+    )
+    account("gpasswd", "--add", alice.pw_name, alice.pw_name)
+    assert_for(alice.pw_uid, inner, None)
+    account("gpasswd", "--add", bob.pw_name, alice.pw_name)
+    assert_for(alice.pw_uid, inner, writable(top, 0o2775))
+    account("gpasswd", "--delete", bob.pw_name, alice.pw_name)
+    inner.chmod(0o2777)
+    assert_for(alice.pw_uid, inner, writable(inner, 0o2777))
+    for other in (grp.getgrnam(group).gr_gid, bob.pw_gid, 3_999_999):
+        os.chown(inner, alice.pw_uid, other)
+        inner.chmod(0o775)
+        assert_for(alice.pw_uid, inner, writable(inner, 0o775))
+
+
+@with_users
+def test_a_group_that_is_not_alone(top: Path, people: People) -> None:
+    """Where an access control list lets others write, the bits of a user's own group are no longer about it."""
+    _, (alice, bob) = people
+    inner = top / "inner"
+    top.chmod(0o755)
+    os.chown(inner, alice.pw_uid, alice.pw_gid)
+    os.setxattr(inner, "system.posix_acl_access", access_control_list(bob.pw_uid))
+    assert stat.S_IMODE(inner.stat().st_mode) == 0o775
+    assert_for(alice.pw_uid, inner, writable(inner, 0o775))
+
+
+def access_control_list(uid: int) -> bytes:
+    """Return what setfacl(1) makes of 0755 and one more user who may write (linux/posix_acl_xattr.h)."""
+    nobody = 2**32 - 1
+    owner, one, group, mask, other = 1, 2, 4, 16, 32
+    entries = [(owner, 7, nobody), (one, 7, uid), (group, 5, nobody), (mask, 7, nobody), (other, 5, nobody)]
+    return struct.pack("<I", 2) + b"".join(struct.pack("<HHI", *entry) for entry in entries)
+
+
+@with_users
+def test_a_group_of_the_system(top: Path, people: People) -> None:
+    """What root shares with programs of the system, as /var/log, will do for what is above, until people are in it."""
+    group, (alice, _) = people
+    top.chmod(0o755)
+    inner = top / "inner"
+    (inner / "below").mkdir()
+    inner.chmod(0o775)
+    with new_people(group="system", system=True) as (system, _):
+        os.chown(inner, 0, grp.getgrnam(system).gr_gid)
+        for uid in (0, alice.pw_uid):
+            assert_for(uid, inner, writable(inner, 0o775))
+            assert_for(uid, inner, None, entries_only=True)
+            assert_for(uid, inner / "below", None)
+        assert make_safe_directory(str(inner / "made")) is None
+        account("gpasswd", "--add", "daemon", system)
+        assert_for(0, inner / "below", None)
+        os.chown(inner, alice.pw_uid, -1)
+        assert_for(alice.pw_uid, inner / "below", writable(inner, 0o775))
+        os.chown(inner, 0, -1)
+        account("gpasswd", "--add", alice.pw_name, system)
+        assert_for(0, inner / "below", writable(inner, 0o775))
+    for of_people in (0, 100, grp.getgrnam(group).gr_gid):
+        os.chown(inner, 0, of_people)
+        assert_for(0, inner / "below", writable(inner, 0o775))
 
 
 def test_what_is_missing_is_made(top: Path) -> None:

@@ -1,14 +1,19 @@
-"""Safe paths: what a path leads to can be changed by nobody but root and ourselves.
+"""Safe paths: what a path leads to can be changed by nobody but root and one user, as a rule ourselves.
 
 Whoever may write a directory may rename whatever is in it, a directory too, and put something of his own in its place.
 So it is not enough to look at the last one: every directory on the way counts, and every symbolic link, as for sshd(8)
 (StrictModes; safe_path in misc.c). In a sticky directory, such as /tmp, an entry can be renamed by its owner alone
 (inode(7)): that will do for what is above. What is granted by an access control list shows in the bits of the group
 (acl(5)), so the mode tells of that as well.
+
+That a group may write is no danger if nobody else is in it: with Debian and Fedora each user has a group of his own,
+and a umask that lets it write. Nor, for what is above, is a group of the system's without people in it, through which
+its programs share a directory of root's, as Ubuntu's /var/log is shared with rsyslogd.
 """
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 import stat
@@ -17,6 +22,12 @@ from dataclasses import dataclass
 from pgsupervisor.system.trail import trail_into
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
+
+_FIRST_OF_PEOPLE = 1000
+"""The first number of a user who is no account of the system's (login.defs(5))."""
+
+_GROUPS_OF_ANYBODY = frozenset({0, 100})
+"""Groups with people in them who are not listed: root's, as which containers run any user, and SUSE's `users`."""
 
 
 def user_name(uid: int) -> str:
@@ -58,33 +69,69 @@ def make_safe_directory(path: str) -> Weakness | None:
     return weakness(path)
 
 
-def weakness(directory: str, *, entries_only: bool = False) -> Weakness | None:
+def weakness(directory: str, *, whose: int | None = None, entries_only: bool = False) -> Weakness | None:
     """Tell how others could change what an existing `directory` is, or has in it; None if they cannot.
 
-    With `entries_only` it may be a sticky one: others may put something there, but change nothing of ours.
+    Others are all but root and the user with the number `whose` (None: we ourselves). With `entries_only` it may be
+    one that counts as what is above, such as a sticky one: others may put something there, but change nothing of ours.
 
     Raises OSError if it is not there, or cannot be looked at.
     """
+    uid = os.geteuid() if whose is None else whose
     end = os.path.realpath(directory, strict=True)
     for place in trail_into(directory):
         named = place.directory if place.name is None else os.path.join(place.directory, place.name)
-        weak = _of_owner(named) or _of_mode(place.directory, sticky_will_do=entries_only or place.directory != end)
+        weak = _of_owner(named, uid) or _of_mode(place.directory, uid, above=entries_only or place.directory != end)
         if weak is not None:
             return weak
     return None
 
 
-def _of_owner(path: str) -> Weakness | None:
-    uid, ours = os.lstat(path).st_uid, os.geteuid()
-    if uid in {0, ours}:
+def _of_owner(path: str, whose: int) -> Weakness | None:
+    uid = os.lstat(path).st_uid
+    if uid in {0, whose}:
         return None
-    return Weakness(f"{path} belongs to {user_name(uid)}", f"do `chown -h {user_name(ours)} {path}`")
+    return Weakness(f"{path} belongs to {user_name(uid)}", f"do `chown -h {user_name(whose)} {path}`")
 
 
-def _of_mode(directory: str, *, sticky_will_do: bool) -> Weakness | None:
-    mode = os.lstat(directory).st_mode
+def _of_mode(directory: str, whose: int, *, above: bool) -> Weakness | None:
+    facts = os.lstat(directory)
+    mode = facts.st_mode
     sticky = bool(mode & stat.S_ISVTX)
-    if not mode & _BY_OTHERS or (sticky and sticky_will_do):
+    if not mode & _BY_OTHERS or (sticky and above):
+        return None
+    by_group_alone = not mode & stat.S_IWOTH and not _has_access_control_list(directory)
+    if by_group_alone and _is_nobody_else(facts.st_gid, whose, system_will_do=above and facts.st_uid == 0):
         return None
     why = f"others may write in {directory} (its mode is {stat.S_IMODE(mode):04o})"
     return Weakness(why, "use a directory below it" if sticky else f"do `chmod go-w {directory}`")
+
+
+def _has_access_control_list(path: str) -> bool:
+    """Tell whether the bits of the group may be somebody else's, too, or cannot be known not to be (NFS)."""
+    try:
+        return "system.posix_acl_access" in os.listxattr(path)
+    except OSError:
+        return True
+
+
+def _is_nobody_else(gid: int, whose: int, *, system_will_do: bool) -> bool:
+    """Tell whether a group is a user's own, as useradd(8) makes it, or else has only the system's accounts in it.
+
+    That can be told by its name, number and list alone: all users of a network cannot be gone through.
+    """
+    try:
+        group = grp.getgrgid(gid)
+    except KeyError:
+        return False
+    if gid in _GROUPS_OF_ANYBODY:
+        return False
+    own = group.gr_name == user_name(whose) and set(group.gr_mem) <= {group.gr_name}
+    return own or (system_will_do and gid < _FIRST_OF_PEOPLE and all(map(_is_of_system, group.gr_mem)))
+
+
+def _is_of_system(name: str) -> bool:
+    try:
+        return pwd.getpwnam(name).pw_uid < _FIRST_OF_PEOPLE
+    except KeyError:
+        return False

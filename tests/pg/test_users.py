@@ -4,23 +4,19 @@ from __future__ import annotations
 
 import os
 import pwd
-import shutil
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
 
 import pytest
 from daemons import Site
-from people import account, as_root, new_people, somebody_else
+from people import account, new_people, somebody_else, with_users
 
 from pgsupervisor.cli import main, status  # noqa: F401  # nobody else could import it from where root has it
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import RemoteError
 
-pytestmark = [
-    as_root,
-    pytest.mark.skipif(shutil.which("useradd") is None, reason="there is no useradd, and so no users to be made"),
-]
+pytestmark = with_users
 
 User: TypeAlias = pwd.struct_passwd
 People: TypeAlias = tuple[str, list[User]]

@@ -17,6 +17,7 @@ from pgsupervisor.postgres.sources import Sources
 from pgsupervisor.supervision.configuration import Change, Report
 from pgsupervisor.supervision.events import Event
 from pgsupervisor.supervision.life import Life, State
+from pgsupervisor.system.identity import User
 
 SERVER = Server(
     pid=42,
@@ -25,6 +26,7 @@ SERVER = Server(
     started_by=StartedBy("/srv/shop", "postgres", 5433, {"work_mem": "4MB"}, None, "/log/shop.log"),
     installation={"version": "PostgreSQL 15.18", "bindir": "/pg/bin"},
     log_offset=2**40,
+    owner=User("x", 1, 2, (2, 3), "/x"),
     port=5433,
     socket_directory="/tmp",
     recovery="crash",

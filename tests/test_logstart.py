@@ -261,14 +261,13 @@ def test_a_collectors_file_that_is_gone(log: RotatedLog, data_directory: Path, c
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")
 @pytest.mark.parametrize("lines", [0, 5])
-def test_a_file_of_somebody_elses(data_directory: Path, lines: int) -> None:
-    """A server can name any file as its collector's; only those of its owner are read."""
-    os.chown(data_directory, 65534, 65534)
-    (data_directory / "current_logfiles").write_text("stderr /etc/passwd\n")
-    with pytest.raises(PermissionError, match="it is no file of the cluster's owner"):
-        read(None, data_directory, LogStart(lines))
-    with pytest.raises(PermissionError, match="it is no file of the cluster's owner"):
-        read(None, data_directory, LogStart(lines, since=HOUR))
+def test_a_file_of_somebody_elses(short_directory: Path, lines: int) -> None:
+    """A server can name any file as its collector's; only what its owner may read is read."""
+    (short_directory / "current_logfiles").write_text("stderr /etc/shadow\n")
+    with pytest.raises(PermissionError):
+        read(None, short_directory, LogStart(lines))
+    with pytest.raises(PermissionError):
+        read(None, short_directory, LogStart(lines, since=HOUR))
 
 
 def test_no_data_directory(log: RotatedLog, tmp_path: Path) -> None:

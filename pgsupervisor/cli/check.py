@@ -19,7 +19,9 @@ from pgsupervisor.inventory.lookup import installation_of
 from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lint import Lint, lint
+from pgsupervisor.postgres.owner import touched_by
 from pgsupervisor.system.rotation import danger
+from pgsupervisor.system.safepath import acting_in
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:
@@ -57,7 +59,8 @@ def _lint(spec: ClusterSpec) -> Lint:
                 why = f"initdb refuses to run as root; name the `user` that {spec.data_directory} shall belong to"
                 return Lint((why,))
             return Lint(())
-        return lint(cluster, spec.server_settings)
+        with cluster.as_owner():
+            return lint(cluster, spec.server_settings)
     except (PgSupervisorError, OSError) as error:
         return Lint((str(error),))
 
@@ -66,7 +69,8 @@ def _danger(spec: ClusterSpec) -> str:
     """Say why its log cannot be rotated without the danger of losing lines; empty if it can, or we may not look."""
     with suppress(OSError):
         if spec.log_path is not None and spec.logfile_maxbytes:
-            return danger(spec.log_path)
+            with acting_in(os.path.dirname(spec.log_path), touched_by(spec.data_directory, spec.user)):
+                return danger(spec.log_path)
     return ""
 
 

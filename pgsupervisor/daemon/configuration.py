@@ -1,7 +1,7 @@
 """What can be asked of a cluster's configuration, and done to it.
 
-All of it blocks, and runs in threads kept for it. Whoever asks the server must reckon with one that hangs; so a
-cluster has one question at a time under way, and starts and stops have other threads.
+All of it blocks, and runs in threads kept for it, as the cluster's user. Whoever asks the server must reckon with one
+that hangs; so a cluster has one question at a time under way, and starts and stops have other threads.
 
 A change is judged by PostgreSQL before it is made: a copy that lies beside the file, where what it includes is found,
 has to please it. No server ever sees what was refused.
@@ -26,6 +26,7 @@ from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lint import lint
+from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.supervision.configuration import Prospects, Setting
 from pgsupervisor.supervision.kept import Assignments, Undo
 from pgsupervisor.system.rewrite import rewrite
@@ -48,7 +49,11 @@ class Configuration:
     async def ask(self, question: Callable[[], Answer]) -> Answer:
         """Have a thread answer a question."""
         async with self._one_at_a_time:
-            return await asyncio.get_running_loop().run_in_executor(self._asking, question)
+            return await asyncio.get_running_loop().run_in_executor(self._asking, self._asked, question)
+
+    def _asked(self, question: Callable[[], Answer]) -> Answer:
+        with as_owner(self.spec.data_directory, self.spec.user):
+            return question()
 
     @property
     def at_work(self) -> bool:
@@ -161,8 +166,6 @@ def _judge(cluster: Cluster, spec: ClusterSpec, path: str, content: bytes) -> st
     with tempfile.NamedTemporaryFile(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path)) as copy:
         copy.write(content)
         copy.flush()
-        if cluster.run_as is not None and os.geteuid() == 0:
-            os.fchown(copy.fileno(), cluster.run_as.uid, cluster.run_as.gid)
         wrong = preflight.configuration_problem(
             cluster.installation,
             spec.data_directory,

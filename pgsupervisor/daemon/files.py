@@ -20,6 +20,7 @@ from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.errors import InstallationError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import sources
+from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.postgres.sources import Sources
 from pgsupervisor.system.trail import Place, trail, trail_into
 from pgsupervisor.system.watch import Watcher
@@ -130,6 +131,10 @@ class ConfigurationFiles:
 
     def _look_at(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...]]:
         """Read the files, and find the places that have a part in them; in a thread."""
+        with as_owner(spec.data_directory, spec.user):
+            return self._look_as_owner(spec)
+
+    def _look_as_owner(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...]]:
         try:
             major = self._installations.of(spec.installation).major
         except InstallationError:

@@ -16,6 +16,7 @@ from typing import BinaryIO, Protocol
 
 from pgsupervisor.postgres.collector import current_logfile, logfiles
 from pgsupervisor.system.archives import open_guarded
+from pgsupervisor.system.identity import User, acting_as
 from pgsupervisor.system.logreader import BLOCK
 from pgsupervisor.system.watch import Watcher
 
@@ -102,10 +103,11 @@ async def _read(reader: Reader) -> bytes:
 class CollectorReader:
     """Reads what the collector of a cluster writes, from an offset in a file of it on; through all files, in order.
 
-    Without a file it begins with the one that comes to be written. `owner` is whom the files belong to.
+    Without a file it begins with the one that comes to be written. `owner` is as whom the files are touched, for they
+    lie where the server's user wants them to.
     """
 
-    def __init__(self, data_directory: str, owner: int, path: str | None = None, offset: int = 0) -> None:
+    def __init__(self, data_directory: str, owner: User | None, path: str | None = None, offset: int = 0) -> None:
         self.path = path
         self._offset = offset
         self._data_directory = data_directory
@@ -122,6 +124,10 @@ class CollectorReader:
 
         Raises OSError.
         """
+        with acting_as(self._owner):
+            return self._read_on()
+
+    def _read_on(self) -> bytes:
         while True:
             # Before the end of the file is looked for: what comes after the next file has begun, is in that.
             current = current_logfile(self._data_directory)
@@ -167,15 +173,14 @@ class CollectorReader:
         self.path, self._offset = files[following], 0
 
 
-def open_collected(path: str, owner: int) -> BinaryIO:
-    """Open a file of a collector's, which must belong to the `owner` (a uid): who names it could name any.
+def open_collected(path: str, owner: User | None) -> BinaryIO:
+    """Open a file of a collector's as its `owner`, and nothing that is no file: who names it could name anything.
 
     Raises OSError.
     """
-    with ExitStack() as failed:
+    with acting_as(owner), ExitStack() as failed:
         file = failed.enter_context(open_guarded(path))
-        facts = os.fstat(file.fileno())
-        if facts.st_uid != owner or not stat.S_ISREG(facts.st_mode):
-            raise PermissionError(errno.EACCES, "it is no file of the cluster's owner", path)
+        if not stat.S_ISREG(os.fstat(file.fileno()).st_mode):
+            raise PermissionError(errno.EACCES, "it is no regular file", path)
         failed.pop_all()
     return file

@@ -24,6 +24,7 @@ from pgsupervisor.postgres.controldata import RecoveryKind
 from pgsupervisor.postgres.sources import Sources
 from pgsupervisor.supervision.events import Event
 from pgsupervisor.supervision.life import Life
+from pgsupervisor.system.identity import User
 from pgsupervisor.system.sharedmemory import Segment
 
 FORMAT = 1
@@ -54,6 +55,7 @@ class Server:
     started_by: StartedBy
     installation: Mapping[str, str]
     log_offset: int
+    owner: User | None
     port: int | None
     socket_directory: str | None
     recovery: RecoveryKind | None

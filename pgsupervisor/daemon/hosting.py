@@ -39,6 +39,7 @@ from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import controldata, pidfile
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import (
@@ -50,6 +51,7 @@ from pgsupervisor.supervision.life import (
     Unlocked,
 )
 from pgsupervisor.system.follow import Followed
+from pgsupervisor.system.identity import acting_as
 from pgsupervisor.system.process import Process
 from pgsupervisor.system.watch import Watcher
 
@@ -276,12 +278,13 @@ class HostedPostmaster:
             self._let_go(running)
 
     async def _blocking(self, work: Callable[[Installation, ClusterSpec], Result], spec: ClusterSpec) -> Result:
-        """Do what blocks with the installation of a spec, in a thread."""
+        """Do what blocks with the installation of a spec, in a thread, as the cluster's user."""
 
         def do() -> Result:
-            installation = self._installations.of(spec.installation)
-            self.version = installation.version.split()[1]
-            return work(installation, spec)
+            with as_owner(spec.data_directory, spec.user):
+                installation = self._installations.of(spec.installation)
+                self.version = installation.version.split()[1]
+                return work(installation, spec)
 
         return await asyncio.to_thread(do)
 
@@ -350,7 +353,9 @@ class HostedPostmaster:
         if self._running is not running:
             return
         try:
-            for fact in news(running):
+            with acting_as(running.owner):
+                facts = tuple(news(running))
+            for fact in facts:
                 self._post(fact)
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
@@ -380,13 +385,13 @@ class HostedPostmaster:
 
     async def _post_mortem(self, running: Running) -> None:
         try:
-            exited = await asyncio.to_thread(post_mortem, running)
+            exited = await asyncio.to_thread(acting_as(running.owner)(post_mortem), running)
         except (OSError, PgSupervisorError) as error:
             exited = unexplained(error)
         left = []
         # Where nobody can look for them now, the next start finds them in its way.
         with contextlib.suppress(OSError):
-            left = await asyncio.to_thread(left_by, running)
+            left = await asyncio.to_thread(acting_as(running.owner)(left_by), running)
         self._orphans.hold(left)
         if self._released:
             self._orphans.let_go()

@@ -16,13 +16,13 @@ from functools import partial
 
 from pgsupervisor.daemon import logstart
 from pgsupervisor.daemon.following import News, Reader, pieces
+from pgsupervisor.daemon.logfile import log_of
 from pgsupervisor.daemon.rotating import Rotation, Told
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import collector
 from pgsupervisor.supervision.kept import LogPiece, LogSource, LogStart
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.logreader import LogReader
-from pgsupervisor.system.rotation import RotatedLog, end_at
 from pgsupervisor.system.watch import Watcher
 
 
@@ -35,7 +35,7 @@ class HostedLog:
     def __init__(self, spec: ClusterSpec, watcher: Watcher, rotating: Executor, told: Told) -> None:
         self._spec = spec
         self._watcher = watcher
-        self._log = _log(spec)
+        self._log = log_of(spec)
         self._rotation = Rotation(spec, self._log, watcher, rotating, told)
         self._work: asyncio.Task[None] | None = None
         self._readers: dict[News, LogSource] = {}
@@ -54,8 +54,8 @@ class HostedLog:
         reads the last one to its end, and then goes on there.
         """
         if self._spec.logfile != spec.logfile:
-            self._log = _log(spec)
-            self._began = end_at(spec.log_path) if began is None else began
+            self._log = log_of(spec)
+            self._began = began if began is not None else 0 if self._log is None else self._log.end()
             for news, source in self._readers.items():
                 if source == "logfile":
                     news.end()
@@ -119,10 +119,6 @@ class HostedLog:
             return Followed(self._watcher, os.path.join(directory, collector.NAME), news.come).close
         # Not what is written to all the logs that are there; of this one, that is asked for by itself.
         return self._watcher.watch(*os.path.split(logfile.path), news.come, contents=False)
-
-
-def _log(spec: ClusterSpec) -> RotatedLog | None:
-    return None if spec.log_path is None else RotatedLog(spec.log_path)
 
 
 def _raise_mistake(task: asyncio.Task[None]) -> None:

@@ -19,7 +19,9 @@ from pgsupervisor.inventory.check import configured_by_files
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres.collector import current_logfile, logfiles
 from pgsupervisor.postgres.logline import DEFAULT_PREFIX, moment, says_when, zone_named
+from pgsupervisor.postgres.owner import touched_by
 from pgsupervisor.supervision.kept import LogSource, LogStart
+from pgsupervisor.system.identity import User, acting_as
 from pgsupervisor.system.logparts import Part, first_since, last_lines
 from pgsupervisor.system.logreader import LogReader
 from pgsupervisor.system.rotation import RotatedLog, parts
@@ -33,9 +35,17 @@ def readers(log: RotatedLog | None, spec: ClusterSpec, start: LogStart, *, follo
 
     Raises OSError if there is nothing to read, LogUntimedError, and ValueError if it begins at no position.
     """
-    owner, files = _collected(spec.data_directory)
+    owner = touched_by(spec.data_directory, spec.user)
+    with acting_as(owner):
+        return _readers(log, spec, start, owner, follow=follow)
+
+
+def _readers(
+    log: RotatedLog | None, spec: ClusterSpec, start: LogStart, owner: User | None, *, follow: bool
+) -> Mapping[LogSource, Reader]:
+    files = _collected(spec.data_directory)
     found: dict[LogSource, list[Part]] = {}
-    if owner is not None and (collected := _one_after_the_other(files, owner)):
+    if files and (collected := _one_after_the_other(files, owner)):
         found["collector"] = collected
     with nullcontext() if log is None else log.held_still():
         with suppress(FileNotFoundError):
@@ -49,10 +59,10 @@ def readers(log: RotatedLog | None, spec: ClusterSpec, start: LogStart, *, follo
     reading: dict[LogSource, Reader] = {}
     if log is not None and "logfile" in begins:
         reading["logfile"] = LogReader(log, begins["logfile"])
-    if owner is not None and "collector" in begins:
+    if "collector" in begins:
         part = next(each for each in reversed(found["collector"]) if each.begin <= begins["collector"])
         reading["collector"] = CollectorReader(spec.data_directory, owner, part.path, begins["collector"] - part.begin)
-    elif owner is not None and follow:
+    elif files is not None and follow:
         reading["collector"] = CollectorReader(spec.data_directory, owner)
     return reading
 
@@ -114,20 +124,18 @@ def _newest(found: Mapping[LogSource, list[Part]]) -> LogSource:
     return max(found, key=lambda source: os.stat(found[source][-1].path).st_mtime_ns)
 
 
-def _collected(data_directory: str) -> tuple[int | None, list[str]]:
-    """Return whom the data directory belongs to, and the collector's files; nobody where we cannot look."""
+def _collected(data_directory: str) -> list[str] | None:
+    """Return the collector's files; None where we cannot look."""
     with suppress(OSError):
-        owner = os.stat(data_directory).st_uid
+        os.stat(data_directory)
         current = current_logfile(data_directory)
-        if current is None:
-            return owner, []
         with suppress(FileNotFoundError):
-            return owner, logfiles(current)
-        return owner, []
-    return None, []
+            return [] if current is None else logfiles(current)
+        return []
+    return None
 
 
-def _one_after_the_other(files: list[str], owner: int) -> list[Part]:
+def _one_after_the_other(files: list[str], owner: User | None) -> list[Part]:
     """Return the collector's files as parts of one log."""
     found: list[Part] = []
     begin = 0

@@ -17,7 +17,7 @@ from functools import partial
 from typing import TypeAlias, TypeVar
 
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.system.rotation import Rotated, RotatedLog, danger
+from pgsupervisor.system.rotation import Rotated, RotatedLog
 from pgsupervisor.system.watch import Watcher
 
 Result = TypeVar("Result")
@@ -100,7 +100,7 @@ class Rotation:
             return
         if log is not self._prepared:
             await self._in_thread(log.recover)
-            self._danger = await self._in_thread(partial(danger, log.path))
+            self._danger = await self._in_thread(log.danger)
             facts = os.stat(log.path)
             self._inode, self._size, self._prepared = facts.st_ino, facts.st_size, log
         facts = os.stat(log.path)

@@ -14,6 +14,7 @@ from dataclasses import dataclass, field
 from signal import Signals
 
 from pgsupervisor.daemon.last_words import last_words
+from pgsupervisor.daemon.logfile import log_of
 from pgsupervisor.daemon.shortage import names_shortage, passes, refusal
 from pgsupervisor.daemon.verdict import Values
 from pgsupervisor.errors import ClusterLockedError, HinderedError, PgSupervisorError, ProbeError
@@ -26,10 +27,10 @@ from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
 from pgsupervisor.postgres.space import full_disks
 from pgsupervisor.supervision.life import Exited, SpawnFailed
+from pgsupervisor.system.identity import User
 from pgsupervisor.system.logreader import written_since
 from pgsupervisor.system.offspring import Inherited, reap_orphans
 from pgsupervisor.system.process import Process, children
-from pgsupervisor.system.rotation import RotatedLog
 from pgsupervisor.system.sharedmemory import Segment
 
 _FAREWELL = 0.2
@@ -43,7 +44,8 @@ _JITTER = 0.2
 class Running:
     """A postmaster that runs, held by its pidfd; `child` if we started it, and may ask for its exit status.
 
-    `log_offset` is the position in its log at which it began to write, as far as we know.
+    `log_offset` is the position in its log at which it began to write, as far as we know. `owner` is as whom its files
+    are touched.
     `in_force` is what it goes by of the settings in its files, as far as we know.
     """
 
@@ -53,6 +55,7 @@ class Running:
     process: Process
     child: subprocess.Popen[bytes] | Inherited | None
     log_offset: int
+    owner: User | None
     port: int | None = None
     socket_directory: str | None = None
     recovery: RecoveryKind | None = None
@@ -162,8 +165,9 @@ def _shut_down(running: Running) -> bool:
 def _told(status: int | None, running: Running, *, clean: bool) -> str:
     """Say how a server ended, with its last words, or where they are to be found."""
     spec = running.spec
-    if spec.log_path is not None:
-        words = last_words(written_since(RotatedLog(spec.log_path), running.log_offset))
+    log = log_of(spec)
+    if log is not None:
+        words = last_words(written_since(log, running.log_offset))
         return ": ".join(part for part in (_ending(status), words) if part)
     return _ending(status) if clean else f"{_ending(status)}; its log {spec.log_elsewhere}"
 

@@ -12,6 +12,7 @@ import socket
 from collections.abc import Container
 from typing import BinaryIO
 
+from pgsupervisor.daemon.logfile import log_of
 from pgsupervisor.daemon.running import Running
 from pgsupervisor.daemon.shortage import absence
 from pgsupervisor.errors import CannotStartError, HinderedError
@@ -21,11 +22,12 @@ from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
+from pgsupervisor.postgres.owner import touched_by
 from pgsupervisor.system import journal, oom
-from pgsupervisor.system.identity import User
+from pgsupervisor.system.identity import User, as_ourselves
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process
-from pgsupervisor.system.rotation import end_at, end_of
+from pgsupervisor.system.rotation import RotatedLog, end_of
 from pgsupervisor.system.standard import STANDARD_ERROR
 
 
@@ -38,7 +40,9 @@ def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
     if pidfile.of_pg_upgrade(process):
         process.close()
         raise CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
-    return Running(spec, installation, cluster, process, None, end_at(spec.log_path))
+    log, owner = log_of(spec), touched_by(spec.data_directory, spec.user)
+    offset = 0 if log is None else log.end()
+    return Running(spec, installation, cluster, process, None, offset, owner)
 
 
 def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
@@ -94,6 +98,7 @@ def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str])
 def start(installation: Installation, spec: ClusterSpec) -> Running:
     """Start the server, and hold it."""
     cluster = _cluster(installation, spec)
+    owner = touched_by(spec.data_directory, spec.user)
     with _output(spec, cluster.run_as) as log:
         offset = end_of(log.fileno())
         environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
@@ -109,7 +114,7 @@ def start(installation: Installation, spec: ClusterSpec) -> Running:
         child.wait()
         raise
     oom.lower(child.pid, oom.PROTECTED)
-    return Running(spec, installation, cluster, process, child, offset)
+    return Running(spec, installation, cluster, process, child, offset, owner)
 
 
 def _cluster(installation: Installation, spec: ClusterSpec) -> Cluster:
@@ -118,28 +123,33 @@ def _cluster(installation: Installation, spec: ClusterSpec) -> Cluster:
 
 def _output(spec: ClusterSpec, owner: User | None) -> BinaryIO | socket.socket:
     """Open what the server writes into, as its inventory has it."""
+    log = log_of(spec)
+    if log is not None:
+        return _open_log(log, owner)
     match spec.logfile:
         case "journal":
             return _connect_to_journal(spec.journal_identifier)
         case "inherit":
             return os.fdopen(os.dup(STANDARD_ERROR), "wb", buffering=0)
-        case "none":
+        case _:
             return open(os.devnull, "wb", buffering=0)
-        case path:
-            return _open_log(path, owner)
 
 
 def _connect_to_journal(identifier: str) -> socket.socket:
     try:
-        return journal.stream(identifier)
+        with as_ourselves():
+            return journal.stream(identifier)
     except OSError as error:
         why = f"{journal.STREAM}: {error.strerror or error}; start systemd-journald, or choose another `logfile`"
         raise HinderedError(f"cannot write the log to the journal: {why}") from error
 
 
-def _open_log(path: str, owner: User | None) -> BinaryIO:
+def _open_log(log: RotatedLog, owner: User | None) -> BinaryIO:
     try:
-        return open_for_append(path, owner)
+        with log.accessed():
+            return open_for_append(log.path, owner)
     except OSError as error:
         why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else error.strerror
-        raise HinderedError(f"cannot write the log {path}: {why}; mend that, or choose another `logfile`") from error
+        raise HinderedError(
+            f"cannot write the log {log.path}: {why}; mend that, or choose another `logfile`"
+        ) from error

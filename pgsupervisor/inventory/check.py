@@ -14,6 +14,7 @@ from pathlib import Path
 from pgsupervisor.inventory.convert import Place
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres.configfile import ConfigFile
+from pgsupervisor.postgres.owner import as_owner
 
 Configured = Callable[[ClusterSpec], Mapping[str, str] | None]
 """What a cluster's own configuration files say of `port` and `unix_socket_directories`; None: nobody can tell."""
@@ -27,7 +28,8 @@ def configured_by_files(cluster: ClusterSpec, names: Iterable[str] = _ASKED) -> 
     directory = Path(cluster.data_directory)
     path = Path(cluster.config_file or directory / "postgresql.conf")
     try:
-        said = ConfigFile(path, auto_file=directory / "postgresql.auto.conf").getset(names)
+        with as_owner(cluster.data_directory, cluster.user):
+            said = ConfigFile(path, auto_file=directory / "postgresql.auto.conf").getset(names)
     except FileNotFoundError:  # no cluster there yet
         return {}
     except OSError:

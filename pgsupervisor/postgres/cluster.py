@@ -19,6 +19,7 @@ from pgsupervisor.postgres.initdb import PASSWORD_FILE, LogFile, initialize
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.removal import remove_cluster, require_data_directory
 from pgsupervisor.postgres.server import Server
+from pgsupervisor.system.identity import our_uid
 
 
 class Cluster(Server):
@@ -95,7 +96,7 @@ class Cluster(Server):
                 f"{self.installation.version} has no initdb; install the package of its server, or choose another"
             )
         run_as = self.run_as
-        if run_as is None and os.geteuid() == 0:
+        if run_as is None and our_uid() == 0:
             raise ClusterInitializationError(
                 f"PostgreSQL refuses to run as root: name the user that {self.data_directory} shall belong to"
             )
@@ -125,14 +126,15 @@ class Cluster(Server):
         path = Path(self.data_directory)
         if not path.exists():
             return
-        require_data_directory(path)
+        with self.as_owner():
+            require_data_directory(path)
         self.shutdown()
         try:
             self.wait_until_stopped(timeout)
         except ClusterTimeoutError:
             self.kill()
             self.wait_until_stopped()
-        remove_cluster(path)
+        remove_cluster(path, self.run_as)
 
     def __enter__(self) -> Self:
         found = self.running()

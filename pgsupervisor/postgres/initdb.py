@@ -18,8 +18,9 @@ from typing import Protocol
 from pgsupervisor.errors import ClusterInitializationError, ClusterTimeoutError, InitDBError
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.removal import remove_unfinished
-from pgsupervisor.system.identity import User
+from pgsupervisor.system.identity import User, acting_as, as_ourselves
 from pgsupervisor.system.process import run
+from pgsupervisor.system.safepath import acting_in, nearest
 
 PASSWORD_FILE = "/dev/stdin"  # noqa: S105 - where a password is read from, and no password
 """Where initdb finds the password that `initialize` was given."""
@@ -97,7 +98,8 @@ def _password_pipe(password: str | None, run_as: User | None) -> Iterator[int]:
             file.write(line)
         if run_as is not None:
             # initdb opens the pipe anew, by the name /dev/stdin, and then it matters whose it is.
-            os.fchown(reading, run_as.uid, run_as.gid)
+            with as_ourselves():
+                os.fchown(reading, run_as.uid, run_as.gid)
         yield reading
     finally:
         os.close(reading)
@@ -109,33 +111,37 @@ def _untouched_on_failure(path: Path, run_as: User | None) -> Iterator[None]:
 
     The directory is made here, since its parent is often not the other user's to write, and it is locked: of two who
     make a cluster in it at the same time, the one who fails must not remove what the other has made. Root gives his
-    empty directory to the other user, who could not use it otherwise.
+    empty directory to the other user, who could not use it otherwise; where somebody else could exchange it for another
+    meanwhile, root leaves all that to the other user.
     """
     with contextlib.ExitStack() as held:
         try:
             existed = path.is_dir()
-            path.mkdir(mode=0o700, parents=True, exist_ok=True)
-            descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
-            held.callback(os.close, descriptor)
-            fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
-            if any(path.iterdir()):
-                raise ClusterInitializationError(
-                    f"{path} is not empty: choose another directory, or remove what is in it"
-                )
-            if run_as is not None and os.fstat(descriptor).st_uid == os.geteuid():
-                os.fchown(descriptor, run_as.uid, run_as.gid)
+            with acting_in(nearest(str(path)), run_as):
+                path.mkdir(mode=0o700, parents=True, exist_ok=True)
+                descriptor = os.open(path, os.O_RDONLY | os.O_DIRECTORY | os.O_CLOEXEC)
+                held.callback(os.close, descriptor)
+                fcntl.flock(descriptor, fcntl.LOCK_EX | fcntl.LOCK_NB)
+                if any(path.iterdir()):
+                    raise ClusterInitializationError(
+                        f"{path} is not empty: choose another directory, or remove what is in it"
+                    )
+                if run_as is not None and os.fstat(descriptor).st_uid == os.geteuid():
+                    os.fchown(descriptor, run_as.uid, run_as.gid)
         except BlockingIOError as error:
             raise ClusterInitializationError(f"somebody else is making a cluster in {path}") from error
         except OSError as error:
             raise ClusterInitializationError(f"cannot use {path} for a cluster: {error.strerror}") from error
         with contextlib.ExitStack() as on_failure:
-            on_failure.callback(_undo, path, existed=existed)
+            on_failure.callback(_undo, path, run_as, existed=existed)
             yield
             on_failure.pop_all()
 
 
-def _undo(path: Path, *, existed: bool) -> None:
+def _undo(path: Path, run_as: User | None, *, existed: bool) -> None:
     if path.is_dir():
-        remove_unfinished(path)
+        with acting_as(run_as):
+            remove_unfinished(path)
         if not existed:
-            path.rmdir()
+            with acting_in(str(path.parent), run_as):
+                path.rmdir()

@@ -23,7 +23,7 @@ from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.lexer import fold
 from pgsupervisor.postgres.quantity import same
-from pgsupervisor.system.identity import User
+from pgsupervisor.system.identity import User, as_ourselves, our_uid
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import run
 
@@ -231,7 +231,7 @@ def _key_problem(path: str, run_as: User | None) -> str:
         return f"the private key {path} cannot be read for TLS: {error.strerror}"
     if not stat.S_ISREG(facts.st_mode):
         return f"the private key {path} is not a regular file"
-    if facts.st_uid not in {os.geteuid() if run_as is None else run_as.uid, 0}:
+    if facts.st_uid not in {our_uid() if run_as is None else run_as.uid, 0}:
         return f"the private key {path} must be owned by the user that the server runs as, or by root"
     if facts.st_mode & (_ROOTS_KEY if facts.st_uid == 0 else _OWN_KEY):
         return (
@@ -243,11 +243,12 @@ def _key_problem(path: str, run_as: User | None) -> str:
 
 def _unloadable(choices: list[str], files: list[str], run_as: User | None) -> list[str]:
     """Return what the program `_LOAD` has against the certificate, the key, the authorities and the ciphers."""
-    becomes = () if run_as is None or os.geteuid() != 0 else (run_as.uid, run_as.gid, *run_as.groups)
+    becomes = () if run_as is None or our_uid() != 0 else (run_as.uid, run_as.gid, *run_as.groups)
     identity = " ".join(map(str, becomes))
     arguments = [sys.executable, "-I", "-S", "-c", _LOAD, identity, *choices, *files]
     try:
-        finished = run(arguments, environment=command.environment(os.environ), timeout=_PATIENCE)
+        with as_ourselves():
+            finished = run(arguments, environment=command.environment(os.environ), timeout=_PATIENCE)
     except subprocess.TimeoutExpired:
         return [f"the files for TLS cannot be read within {_PATIENCE:.0f} s: {', '.join(files)}"]
     return [line for line in finished.stdout.splitlines() if line]

@@ -17,7 +17,7 @@ from pgsupervisor.postgres.addresses import socket_path, split_list, tcp_problem
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.system.identity import User
+from pgsupervisor.system.identity import User, our_uid
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import run
 
@@ -128,7 +128,7 @@ def _without_severity(line: str) -> str:
 
 
 def _user_problems(run_as: User | None) -> list[str]:
-    if (os.geteuid() if run_as is None else run_as.uid) != 0:
+    if (our_uid() if run_as is None else run_as.uid) != 0:
         return []
     return ["PostgreSQL refuses to run as root: name another user, such as the owner of the data directory"]
 
@@ -154,7 +154,7 @@ def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
     except OSError as error:
         return [f"{data_directory} cannot be looked into: {error.strerror}; ask as root or as its owner"]
     found = []
-    uid = os.geteuid() if run_as is None else run_as.uid
+    uid = our_uid() if run_as is None else run_as.uid
     if facts.st_uid != uid:
         found.append(
             f"{data_directory} belongs to the user with the number {facts.st_uid}, and PostgreSQL would run as "
@@ -251,4 +251,4 @@ def _address_problems(data_directory: str, chosen: Settings, run_as: User | None
 
 def _name(run_as: User | None) -> str:
     """Name the user that the server would run as."""
-    return f"the user with the number {os.geteuid()}" if run_as is None else f"{run_as.name} ({run_as.uid})"
+    return f"the user with the number {our_uid()}" if run_as is None else f"{run_as.name} ({run_as.uid})"

@@ -17,6 +17,8 @@ import struct
 from pathlib import Path
 
 from pgsupervisor.errors import ClusterError
+from pgsupervisor.system.identity import User, acting_as
+from pgsupervisor.system.safepath import acting_in
 
 _MARKS = ("global", "PG_VERSION")
 """What a data directory is known by, in the order in which it is removed."""
@@ -36,25 +38,33 @@ def require_data_directory(path: Path) -> None:
         )
 
 
-def remove_cluster(path: Path) -> None:
+def remove_cluster(path: Path, run_as: User | None) -> None:
     """Remove a data directory on which no server runs, with its write-ahead log and its part of the tablespaces.
 
-    If `path` is a symbolic link, the directory that it means is removed, and the link.
+    If `path` is a symbolic link, the directory that it means is removed, and the link. It is done as the user `run_as`
+    (None: as ourselves), but where root alone can do it and nobody else can exchange anything.
 
     Raises ClusterError, before anything is removed, if a symbolic link in it leads to what is not the cluster's:
     otherwise the owner of a data directory could have root remove what is not his. Raises OSError if something
     cannot be removed; the rest can be removed later.
     """
-    owner = path.stat().st_uid
-    log = _write_ahead_log(path)
-    if log is not None and not (log / "archive_status").is_dir():
-        raise ClusterError(f"{path}/pg_wal leads to {log}, which is no write-ahead log; nothing was removed")
-    outside = [place for place in (*([log] if log else []), *_tablespaces(path)) if place.is_dir()]
-    for place in outside:
-        _require_owner(place, place.stat().st_uid, owner)
-    for place in outside:
-        _remove_emptied(place, owner)
-    remove_directory(path)
+    with acting_as(run_as):
+        owner = path.stat().st_uid
+        log = _write_ahead_log(path)
+        if log is not None and not (log / "archive_status").is_dir():
+            raise ClusterError(f"{path}/pg_wal leads to {log}, which is no write-ahead log; nothing was removed")
+        outside = [place for place in (*([log] if log else []), *_tablespaces(path)) if place.is_dir()]
+        for place in outside:
+            _require_owner(place, place.stat().st_uid, owner)
+        for place in outside:
+            _remove_emptied(place, owner)
+        real = path.resolve()
+        _remove_contents(real, owner)
+    with acting_in(str(real.parent), run_as):
+        real.rmdir()
+    if path.is_symlink():
+        with acting_in(str(path.parent), run_as):
+            path.unlink()
 
 
 def remove_unfinished(path: Path) -> None:
@@ -64,15 +74,6 @@ def remove_unfinished(path: Path) -> None:
     if log is not None:
         _remove_emptied(log, owner)
     _remove_contents(path.resolve(), owner)
-
-
-def remove_directory(path: Path) -> None:
-    """Remove a directory with all that is in it, following no symbolic link but `path` itself."""
-    real = path.resolve()
-    _remove_contents(real, real.stat().st_uid)
-    real.rmdir()
-    if path.is_symlink():
-        path.unlink()
 
 
 def _remove_emptied(path: Path, owner: int) -> None:

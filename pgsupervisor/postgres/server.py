@@ -22,18 +22,16 @@ from collections.abc import Iterable, Mapping
 from pathlib import Path
 
 from pgsupervisor.errors import (
-    ClusterError,
     ClusterLockedError,
     ClusterNotRunningError,
     ClusterStartupError,
     ClusterTimeoutError,
 )
-from pgsupervisor.postgres import command, datalock, lockfile, pidfile, preflight
+from pgsupervisor.postgres import command, datalock, lockfile, owner, pidfile, preflight
 from pgsupervisor.postgres.initdb import LogFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.pidfile import PidFile
 from pgsupervisor.system.identity import User
-from pgsupervisor.system.identity import user as look_up
 from pgsupervisor.system.process import Process, children, hold, spawn
 
 GivenSettings = Mapping[str, object] | Iterable[tuple[str, object]]
@@ -75,21 +73,16 @@ class Server:
     def run_as(self) -> User | None:
         """The OS user that its programs run as; None for ourselves.
 
-        Raises ClusterError if the user database does not know him.
+        Raises ClusterError if the user database does not know him, or nobody can say whom the directory belongs to.
         """
-        name_or_uid: str | int | None = self.user
-        if name_or_uid is None and os.geteuid() == 0:
-            with contextlib.suppress(FileNotFoundError, NotADirectoryError):
-                name_or_uid = Path(self.data_directory).stat().st_uid or None
-        if name_or_uid is None:
-            return None
-        try:
-            return look_up(name_or_uid)
-        except KeyError as error:
-            raise ClusterError(
-                f"there is no user {name_or_uid} on this machine to run {self.data_directory} as; "
-                "name one that exists, or change the owner of the directory"
-            ) from error
+        return owner.run_as(self.data_directory, self.user)
+
+    def as_owner(self) -> contextlib.AbstractContextManager[None]:
+        """Do what follows in this thread to the cluster's files as its user, if we are root.
+
+        Who owns them could lead root elsewhere by a link. What writes, here and in `Cluster`, does so itself.
+        """
+        return owner.as_owner(self.data_directory, self.user)
 
     @property
     def daemon_path(self) -> str | None:
@@ -169,7 +162,7 @@ class Server:
         Raises ClusterStartupError if there is no data directory, or one of another version than the installation's,
         or if the server's program cannot be run; ClusterLockedError if somebody else has the data directory.
         """
-        with self._starting:
+        with self._starting, self.as_owner():
             # In this order: a server that starts in between is not the one whose lock is ignored below.
             leftover = pidfile.read(self.data_directory)
             if self.running():

@@ -103,6 +103,11 @@ def acting() -> User | None:
     return _thread.acting
 
 
+def our_uid() -> int:
+    """Return the number of the user that the process is, also while this thread acts as another."""
+    return os.geteuid() if _thread.itself is None else _thread.itself.uid
+
+
 @contextlib.contextmanager
 def acting_as(who: User | None) -> Iterator[None]:
     """Do what follows in this thread as another user. None, or one who is no other, changes nothing.

@@ -48,6 +48,10 @@ class LogReader:
 
         Raises LogLostError if what comes next is not kept any more, and OSError if it cannot be read.
         """
+        with self._log.accessed():
+            return self._read()
+
+    def _read(self) -> bytes:
         while True:
             if self._archive is not None:
                 piece = self._archive.read(BLOCK)

@@ -12,12 +12,14 @@ from pathlib import Path
 
 import psutil
 
+from pgsupervisor.system.identity import as_ourselves
 from pgsupervisor.system.process import facts
 
 _OUTERMOST = "pid:[4026531836]"
 """The name of the namespace that has all processes of the kernel (PROC_PID_INIT_INO in include/linux/proc_ns.h)."""
 
 
+@as_ourselves()
 def sees_every_process() -> bool:
     """Tell whether we see every process of this kernel, since we are in no container."""
     return os.readlink("/proc/self/ns/pid") == _OUTERMOST
@@ -30,6 +32,7 @@ def up_since() -> float:
     return float("inf") if first is None else first.started
 
 
+@as_ourselves()
 def known_as(number: int) -> list[int]:
     """Return the ids, as we see them, of the processes that have the id `number` in their own eyes."""
     return [pid for pid in psutil.pids() if _own_number(pid) == number]

@@ -9,16 +9,20 @@ from __future__ import annotations
 import contextlib
 from pathlib import Path
 
+from pgsupervisor.system.identity import as_ourselves
+
 PROTECTED = -900
 """What is given to a process that others depend on. With -1000 it could not be ended at all, and should it be the one
 that takes all the memory, everybody else would be ended for it."""
 
 
+@as_ourselves()
 def ordinary() -> int:
     """Return what a process has that is not protected: what we have, unless we are protected ourselves."""
     return max(0, _read("self"))
 
 
+@as_ourselves()
 def lower(pid: int, score: int) -> None:
     """Lower the oom_score_adj of a child of ours that has not been reaped; one that has less is left as it is.
 

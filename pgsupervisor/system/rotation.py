@@ -24,7 +24,7 @@ import errno
 import fcntl
 import os
 import stat
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from functools import partial
 from threading import Lock
@@ -32,9 +32,11 @@ from threading import Lock
 from pgsupervisor.system import archives
 from pgsupervisor.system.archives import GUARDED, open_guarded
 from pgsupervisor.system.collapse import block_size, collapses, first_block, take_off
+from pgsupervisor.system.identity import User, acting_as, as_ourselves
 from pgsupervisor.system.logparts import Part
 from pgsupervisor.system.notes import note, noted
 from pgsupervisor.system.remote import filesystem
+from pgsupervisor.system.safepath import weakness
 
 _BEGIN = "begin"
 """The note of the position of a file's first byte."""
@@ -62,12 +64,18 @@ class Rotated:
 class RotatedLog:
     """The log at `path`, and its archives. The methods block; they may be called in different threads.
 
+    In a directory that nobody but us can change, we do so ourselves; in any other, root acts as the user that `whose`
+    names: a symlink there would lead it elsewhere. That is found out once.
+
     Who reads by positions has it held still meanwhile. Who rotates it, and who recovers it, has a lock on the file
     (flock(2)), for there may be others, in this process or in another one, and two could lose what one would not.
     """
 
-    def __init__(self, path: str) -> None:
+    def __init__(self, path: str, whose: Callable[[], User | None] = lambda: None) -> None:
         self.path = path
+        self._whose = whose
+        self._who: User | None = None
+        self._who_is_known = False
         self._still = Lock()
         self._recovered = False
 
@@ -76,8 +84,25 @@ class RotatedLog:
 
         Raises OSError.
         """
-        with self._still:
+        with self.accessed(), self._still:
             self._recover(fcntl.LOCK_EX)
+
+    @contextlib.contextmanager
+    def accessed(self) -> Iterator[None]:
+        """Do what follows in this thread to the log and its archives as who may."""
+        who = self._who if self._who_is_known else self._find_out()
+        with as_ourselves() if who is None else acting_as(who):
+            yield
+
+    def _find_out(self) -> User | None:
+        try:
+            with as_ourselves():
+                safe = weakness(os.path.dirname(self.path)) is None
+        except OSError:
+            return self._whose()  # it is not there, or was not a moment ago
+        self._who = None if safe else self._whose()
+        self._who_is_known = True
+        return self._who
 
     @contextlib.contextmanager
     def held_still(self) -> Iterator[None]:
@@ -86,7 +111,7 @@ class RotatedLog:
         He may come before it is known that a process was killed which had taken off the beginning, and had not noted
         that. Where nothing can be written, the positions stay wrong.
         """
-        with self._still:
+        with self.accessed(), self._still:
             if not self._recovered:
                 with contextlib.suppress(OSError):
                     self._recover(fcntl.LOCK_EX | fcntl.LOCK_NB)
@@ -111,7 +136,7 @@ class RotatedLog:
         Only whole blocks can be taken off; where not even these can, all of the log goes. To be called by one thread at
         a time, until it returns None. Raises OSError; then nothing is lost, and `recover` is to be called again.
         """
-        with self._opened(os.O_RDWR) as log:
+        with self.accessed(), self._opened(os.O_RDWR) as log:
             fcntl.flock(log, fcntl.LOCK_EX)
             collapsing = collapses(log)
             block = block_size(log) if collapsing else 1
@@ -130,7 +155,7 @@ class RotatedLog:
                 rotated = self._archive(log, dropped, piece)
             else:
                 rotated = self._archive_all(log, dropped)
-        self._keep_only(keep)
+            self._keep_only(keep)
         return rotated
 
     def compress(self) -> bool:
@@ -138,7 +163,7 @@ class RotatedLog:
 
         To be called by the thread that rotates. Raises OSError; then nothing is lost.
         """
-        with self._opened(os.O_RDONLY) as log:
+        with self.accessed(), self._opened(os.O_RDONLY) as log:
             fcntl.flock(log, fcntl.LOCK_EX)
             plain = archives.plain(self.path)
             if not plain:
@@ -148,6 +173,20 @@ class RotatedLog:
                 with self._still:
                     archives.replace_by_compressed(plain[0], self._part)
         return True
+
+    def danger(self) -> str:
+        """Say why it cannot be rotated without the danger of losing lines; empty if it can.
+
+        Raises OSError if we may not write there.
+        """
+        with self.accessed():
+            return danger(self.path)
+
+    def end(self) -> int:
+        """Return the position of its end; 0 if it is not there, or cannot be opened."""
+        with contextlib.suppress(OSError), self.accessed(), self._opened(os.O_RDONLY) as log:
+            return end_of(log)
+        return 0
 
     def _keep_only(self, most: int) -> None:
         with self._still:
@@ -303,20 +342,6 @@ def begin_of(descriptor: int) -> int:
 def end_of(descriptor: int) -> int:
     """Return the position of the end of a log that is open."""
     return begin_of(descriptor) + os.fstat(descriptor).st_size
-
-
-def end_at(path: str | None) -> int:
-    """Return the position of the end of the log at a path; 0 if there is none, or it cannot be opened."""
-    if path is None:
-        return 0
-    try:
-        log = os.open(path, os.O_RDONLY | GUARDED)
-    except OSError:
-        return 0
-    try:
-        return end_of(log)
-    finally:
-        os.close(log)
 
 
 def _transfer(source: int, target: int, start: int, size: int) -> int:

@@ -13,12 +13,15 @@ its programs share a directory of root's, as Ubuntu's /var/log is shared with rs
 
 from __future__ import annotations
 
+import contextlib
 import grp
 import os
 import pwd
 import stat
+from collections.abc import Iterator
 from dataclasses import dataclass
 
+from pgsupervisor.system.identity import User, acting_as, as_ourselves
 from pgsupervisor.system.trail import trail_into
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
@@ -28,6 +31,25 @@ _FIRST_OF_PEOPLE = 1000
 
 _GROUPS_OF_ANYBODY = frozenset({0, 100})
 """Groups with people in them who are not listed: root's, as which containers run any user, and SUSE's `users`."""
+
+
+def nearest(path: str) -> str:
+    """Return a directory at an absolute path, or the nearest one above it that is there."""
+    while not os.path.isdir(path):
+        path = os.path.dirname(path)
+    return path
+
+
+@contextlib.contextmanager
+def acting_in(directory: str, who: User | None) -> Iterator[None]:
+    """Do what follows in this thread to the entries of a directory as ourselves, if nobody else can; else as `who`.
+
+    Raises OSError if the directory is not there, or we may not act as `who`.
+    """
+    with as_ourselves():
+        safe = weakness(directory) is None
+    with as_ourselves() if safe else acting_as(who):
+        yield
 
 
 def user_name(uid: int) -> str:

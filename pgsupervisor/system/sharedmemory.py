@@ -9,6 +9,8 @@ from __future__ import annotations
 from pathlib import Path
 from typing import TypeAlias
 
+from pgsupervisor.system.identity import as_ourselves
+
 Segment: TypeAlias = tuple[int, int]
 """Key and id. Of the key 32 bits count; whether they are written with a sign depends on who writes."""
 
@@ -38,6 +40,7 @@ def may_have_been(segment: Segment) -> bool:
     return not kept or _plain(segment) in _attached()
 
 
+@as_ourselves()
 def is_attached(pid: int, segment: Segment) -> bool:
     """Tell whether a process is attached to a segment; False if it has ended.
 
@@ -54,6 +57,7 @@ def is_attached(pid: int, segment: Segment) -> bool:
         return False
 
 
+@as_ourselves()
 def _attached() -> dict[Segment, int]:
     """Return how many processes are attached to each segment that there is."""
     try:

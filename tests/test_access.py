@@ -20,6 +20,7 @@ from pgsupervisor.control import protocol
 from pgsupervisor.control.access import (
     CONTROL,
     LOOKING,
+    OWNING,
     Peer,
     Who,
     Whose,
@@ -32,7 +33,9 @@ from pgsupervisor.control.access import (
 from pgsupervisor.inventory import ClusterSpec
 
 DAEMON, OWNER, STRANGER = 970, 975, 980
-LOOK, ORDER, READ, RULE = (f"io.pgsupervisor.{name}" for name in ("GetStatus", "Stop", "GetLog", "StopDaemon"))
+LOOK, ORDER, READ, SET, RULE = (
+    f"io.pgsupervisor.{name}" for name in ("GetStatus", "Stop", "GetLog", "SetConfiguration", "StopDaemon")
+)
 
 BOB = Who(STRANGER, "bob", {"users", "devs"})
 NAMELESS = Who(STRANGER, str(STRANGER))
@@ -54,7 +57,7 @@ NOBODYS = Whose(None)
         # Root, the daemon's user and the admins do everything.
         *(
             (method, who, whose, "dba", True)
-            for method in (LOOK, ORDER, READ, RULE, "io.pgsupervisor.NewMethod")
+            for method in (LOOK, ORDER, READ, SET, RULE, "io.pgsupervisor.NewMethod")
             for who in (Who(0, "root"), Who(DAEMON, "pg"), Who(STRANGER, "bob", {"dba"}))
             for whose in (NOBODYS, Whose(OWNER, ("alice",)), None)
         ),
@@ -65,6 +68,11 @@ NOBODYS = Whose(None)
         (ORDER, BOB, Whose(OWNER), None, False),
         (ORDER, BOB, Whose("pg1"), None, False),
         (RULE, Who(OWNER, "pg1"), Whose(OWNER), None, False),
+        (SET, Who(OWNER, "pg1"), Whose("pg1"), None, True),
+        (SET, Who(OWNER, "pg1"), Whose(OWNER), "dba", True),
+        (SET, BOB, Whose(OWNER, ("bob", "@devs")), None, False),
+        (SET, BOB, NOBODYS, None, False),
+        (SET, BOB, None, "dba", False),
         # Whom `allow` names.
         (ORDER, BOB, Whose(OWNER, ("alice", "bob")), None, True),
         (READ, BOB, Whose(OWNER, ("bob",)), None, True),
@@ -86,18 +94,10 @@ def test_decisions(method: str, who: Who, whose: Whose | None, admin_group: str 
 
 
 def test_what_belongs_to_a_cluster() -> None:
-    """What who has a cluster may do is this: no method that is about more than that."""
-    assert {
-        f"io.pgsupervisor.{name}"
-        for name in (
-            "Start",
-            "Stop",
-            "Restart",
-            "Reload",
-            "Kill",
-            "GetLog",
-        )
-    } == CONTROL
+    """What who has a cluster may do is this, and what its OS user may besides; nothing that is about more than it."""
+    names = ("Start", "Stop", "Restart", "Reload", "Kill", "GetLog", "CheckConfiguration")
+    assert {f"io.pgsupervisor.{name}" for name in names} == CONTROL
+    assert {f"io.pgsupervisor.{name}" for name in ("GetConfiguration", "SetConfiguration")} == OWNING
 
 
 def test_looking_changes_nothing() -> None:
@@ -152,14 +152,15 @@ def test_a_stranger_may_look_and_no_more() -> None:
             "SetConfiguration": {"name": "a", "changes": [{"name": "port", "value": "1"}]},
             "CheckConfiguration": {"name": "a"},
         }.items():
-            clusters = ["a"] if method in {"Stop", "Kill", "GetLog"} else []
+            clusters = [] if method in {"Update", "StopDaemon"} else ["a"]
             facts = {"user": "nobody", "method": f"io.pgsupervisor.{method}", "clusters": clusters}
             assert await one.call(method, parameters) == {"error": protocol.NOT_PERMITTED, "parameters": facts}
         assert (door.state("a"), door.leave) == ("RUNNING", [])
         assert "error" in await one.call("Stop", {"names": ["a"]})
         refused = ["Stop", "Kill", "Update", "StopDaemon", "SetConfiguration"]
         assert door.orders == [
-            (method, "refused", ["a"] if method in {"Stop", "Kill"} else [], nobody.pw_uid) for method in refused
+            (method, "refused", [] if method in {"Update", "StopDaemon"} else ["a"], nobody.pw_uid)
+            for method in refused
         ], "a look is no order, and each is told once"
 
     play(scene)
@@ -206,7 +207,8 @@ def test_who_has_a_cluster(mine: dict[str, object], tmp_path: Path) -> None:
         one = await visit_as(door, nobody.pw_uid, nobody.pw_gid)
         assert await one.call("GetLog", {"names": ["a"], "lines": 1}) == {"parameters": {"text": "mine\n"}}
         assert "error" not in await one.call("Reload", {"names": ["a"]})
-        assert "error" in await one.call("GetConfiguration", {"name": "a", "keys": []})
+        got = await one.call("GetConfiguration", {"name": "a", "keys": []})
+        assert ("error" in got) is bool(own.allow), "settings are for the OS user alone"
         for names in (["*"], ["all"], ["a", "b", "c"]):
             facts = {"user": "nobody", "method": "io.pgsupervisor.Stop", "clusters": ["b", "c"]}
             refused = {"error": protocol.NOT_PERMITTED, "parameters": facts}

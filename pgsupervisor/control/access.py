@@ -23,7 +23,7 @@ from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
 from dataclasses import dataclass
 
-from pgsupervisor.system.safepath import user_name
+from pgsupervisor.system.safepath import owner, user_name
 
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7)): process, user and group."""
@@ -41,13 +41,15 @@ LOOKING = frozenset(
 
 _CLUSTER_ORDERS = frozenset(f"io.pgsupervisor.{name}" for name in ("Start", "Stop", "Restart", "Reload", "Kill"))
 
-CONTROL = _CLUSTER_ORDERS | {"io.pgsupervisor.GetLog"}
-"""The methods that are about clusters; who has a cluster may call them for it.
+CONTROL = _CLUSTER_ORDERS | {f"io.pgsupervisor.{name}" for name in ("GetLog", "CheckConfiguration")}
+"""The methods that are about clusters; who has a cluster may call them for it."""
 
-Those of its configuration are none of them yet: a daemon that is root reads and writes the files as root, and who owns
-these could lead it elsewhere by a link or an include.
+OWNING = frozenset({"io.pgsupervisor.GetConfiguration", "io.pgsupervisor.SetConfiguration"})
+"""The methods that only the OS user of a cluster may call for it.
+
+Settings hold passwords, and name programs, which the server runs as that user: whoever may set them can do whatever he
+can, also to his other clusters.
 """
-
 
 ORDERS = _CLUSTER_ORDERS | {
     f"io.pgsupervisor.{name}" for name in ("Update", "SetConfiguration", "StopDaemon", "UpgradeDaemon")
@@ -94,10 +96,12 @@ def may(method: str, who: Who, whose: Whose | None, *, daemon_uid: int, admin_gr
     """
     if method in LOOKING or who.uid in {0, daemon_uid} or admin_group in who.groups:
         return True
-    if method not in CONTROL or whose is None:
+    if method not in CONTROL | OWNING or whose is None:
         return False
+    if whose.user in {who.uid, who.name}:
+        return True
     meant = {who.name, *(f"@{group}" for group in who.groups)}
-    return whose.user in {who.uid, who.name} or not meant.isdisjoint(whose.allow)
+    return method in CONTROL and not meant.isdisjoint(whose.allow)
 
 
 def user_of(peer: Peer) -> str:
@@ -118,9 +122,10 @@ def groups_of(peer: Peer) -> frozenset[str]:
     return frozenset(names)
 
 
-def owner_of(path: str) -> int | None:
-    """Return the number of the user to whom a file or directory belongs; None if it cannot be looked at."""
+def owner_of(directory: str) -> int | None:
+    """Return the number of the user to whom a directory belongs; None if nobody can say so for sure."""
     try:
-        return os.stat(path).st_uid
+        uid, weak = owner(directory)
     except OSError:
         return None
+    return uid if weak is None else None

@@ -16,7 +16,7 @@ from typing import NoReturn, Protocol, TypeAlias
 
 from pgsupervisor import __version__
 from pgsupervisor.control import configuration, parameters, protocol, records
-from pgsupervisor.control.access import CONTROL, LOOKING, ORDERS
+from pgsupervisor.control.access import CONTROL, LOOKING, ORDERS, OWNING
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.logs import send_logs, tail
 from pgsupervisor.control.monitoring import monitor
@@ -130,12 +130,12 @@ class ControlServer:
             if call.request.interface in {protocol.SERVICE, protocol.INTERFACE}:
                 raise RefusalError(protocol.METHOD_NOT_FOUND, method=name)
             raise RefusalError(protocol.INTERFACE_NOT_FOUND, interface=call.request.interface)
-        if name not in LOOKING | CONTROL:
+        if name not in LOOKING | CONTROL | OWNING:
             rights = self._rights(call)
             await rights.learn(())
             if not rights.may(name):
                 self._refuse(call, rights, ())
-        if name not in CONTROL:
+        if name not in CONTROL | OWNING:
             self._permit(call)
         return method
 

@@ -27,7 +27,9 @@ from pgsupervisor.errors import InstallationError
 from pgsupervisor.postgres import versionstring
 from pgsupervisor.postgres.command import environment
 from pgsupervisor.postgres.versionstring import VersionInfo
+from pgsupervisor.system.identity import NOBODY, User, user
 from pgsupervisor.system.process import run
+from pgsupervisor.system.safepath import weakness
 
 StrPath = str | os.PathLike[str]
 
@@ -70,8 +72,9 @@ def _output(*command: str, timeout: float = _TIMEOUT) -> str:
     shown = " ".join(command)
     try:
         # In the C locale, so that what is parsed is English, whatever the administrator speaks.
-        spoken = environment(os.environ, extra={"LC_ALL": "C"})
-        finished = run([program, *arguments], environment=spoken, timeout=timeout)
+        run_as = _asked_as(program)
+        spoken = environment(os.environ, run_as=run_as, extra={"LC_ALL": "C"})
+        finished = run([program, *arguments], environment=spoken, run_as=run_as, timeout=timeout)
     except FileNotFoundError:
         raise
     except OSError as error:
@@ -82,6 +85,24 @@ def _output(*command: str, timeout: float = _TIMEOUT) -> str:
         said = finished.stderr.strip() or finished.stdout.strip() or "nothing"
         raise InstallationError(f"{shown} failed with exit status {finished.returncode}, and said: {said}")
     return finished.stdout
+
+
+def _asked_as(program: str) -> User | None:
+    """Return the user as whom root asks a program something; None for ourselves.
+
+    Whoever can put a program of his own in its place would have that run by root otherwise. A developer's own build
+    is asked as its owner.
+    """
+    found = shutil.which(program)
+    if os.geteuid() != 0 or found is None:
+        return None
+    try:
+        if weakness(found) is None:
+            return None
+        uid = os.stat(found).st_uid
+        return user(uid) if uid else NOBODY
+    except (OSError, KeyError):
+        return NOBODY
 
 
 _WORD = re.compile(r"""'((?:[^']|'\\?'')*)'|"([^"]*)"|(\S+)""")

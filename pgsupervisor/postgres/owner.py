@@ -14,7 +14,7 @@ import os
 
 from pgsupervisor.errors import ClusterError
 from pgsupervisor.system.identity import NOBODY, User, acting_as, as_ourselves, user
-from pgsupervisor.system.safepath import nearest, weakness
+from pgsupervisor.system.safepath import nearest, owner, weakness
 
 
 @as_ourselves()
@@ -58,11 +58,10 @@ def as_owner(data_directory: str, name: str | None) -> contextlib.AbstractContex
 def _owner(data_directory: str) -> int | None:
     """Return the number of the user that a data directory belongs to; None if that is root, or there is none."""
     try:
-        uid = os.stat(data_directory).st_uid
-        weak = weakness(data_directory, whose=uid, entries_only=True) if uid else None
+        uid, weak = owner(data_directory)
     except (FileNotFoundError, NotADirectoryError):
         return None
-    if weak is not None:
+    if uid and weak is not None:
         why = f"others could exchange {data_directory} for another directory: {weak.why}"
         raise ClusterError(f"{why}; name the user that its server shall run as, or {weak.remedy}")
     return uid or None

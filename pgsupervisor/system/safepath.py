@@ -91,8 +91,8 @@ def make_safe_directory(path: str) -> Weakness | None:
     return weakness(path)
 
 
-def weakness(directory: str, *, whose: int | None = None, entries_only: bool = False) -> Weakness | None:
-    """Tell how others could change what an existing `directory` is, or has in it; None if they cannot.
+def weakness(path: str, *, whose: int | None = None, entries_only: bool = False) -> Weakness | None:
+    """Tell how others could change what an existing directory, or file, is or has in it; None if they cannot.
 
     Others are all but root and the user with the number `whose` (None: we ourselves). With `entries_only` it may be
     one that counts as what is above, such as a sticky one: others may put something there, but change nothing of ours.
@@ -100,13 +100,24 @@ def weakness(directory: str, *, whose: int | None = None, entries_only: bool = F
     Raises OSError if it is not there, or cannot be looked at.
     """
     uid = os.geteuid() if whose is None else whose
-    end = os.path.realpath(directory, strict=True)
-    for place in trail_into(directory):
+    end = os.path.realpath(path, strict=True)
+    for place in trail_into(path):
         named = place.directory if place.name is None else os.path.join(place.directory, place.name)
         weak = _of_owner(named, uid) or _of_mode(place.directory, uid, above=entries_only or place.directory != end)
         if weak is not None:
             return weak
-    return None
+    return None if os.path.isdir(end) else _of_mode(end, uid, above=False)
+
+
+def owner(directory: str) -> tuple[int, Weakness | None]:
+    """Return the number of the user to whom a directory belongs, and how anybody else but root could exchange it.
+
+    Who can do that by a link could make himself be taken for the owner of what is another's, or the other way round.
+
+    Raises OSError if it is not there, or cannot be looked at.
+    """
+    uid = os.stat(directory).st_uid
+    return uid, weakness(directory, whose=uid, entries_only=True)
 
 
 def _of_owner(path: str, whose: int) -> Weakness | None:

@@ -1,0 +1,122 @@
+"""Whose a cluster is, and as whom root touches its files and asks its programs; the kernel is the judge."""
+
+from __future__ import annotations
+
+import os
+from pathlib import Path
+
+import pytest
+from people import as_root
+
+from pgsupervisor.errors import ClusterError
+from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.postgres.owner import as_owner, run_as, touched_by
+from pgsupervisor.system.identity import NOBODY, User, acting_as, user
+
+NOBODYS_PROGRAM = "#!/bin/sh\necho postgres '(PostgreSQL)' 18.$(id -u)\n"
+"""A program whose version is the number of the user as whom it runs."""
+
+
+@as_root
+def test_the_named_one(short_directory: Path) -> None:
+    """Who is named counts, whomever the directory belongs to, whether there is one or not."""
+    daemon = user("daemon")
+    for path in (short_directory, short_directory / "missing"):
+        assert (run_as(str(path), "daemon"), touched_by(str(path), "daemon")) == (daemon, daemon)
+    with pytest.raises(ClusterError, match=r"there is no user pgs-ghost on this machine"):
+        run_as(str(short_directory), "pgs-ghost")
+    assert touched_by(str(short_directory), "pgs-ghost") == NOBODY
+
+
+@as_root
+def test_the_owner(short_directory: Path, server_user: User) -> None:
+    """Where none is named, root goes by the owner, also while it acts; of a directory that is missing there is none."""
+    path = str(short_directory)
+    with acting_as(NOBODY):
+        assert (run_as(path, None), touched_by(path, None)) == (server_user, server_user)
+    assert (run_as(f"{path}/missing", None), touched_by(f"{path}/missing", None)) == (None, NOBODY)
+    with as_owner(path, None):
+        assert os.geteuid() == server_user.uid
+
+
+@as_root
+def test_roots_own(tmp_path: Path) -> None:
+    """What only root could have put there is touched by root, and no server runs as root."""
+    assert (run_as(str(tmp_path), None), touched_by(str(tmp_path), None)) == (None, None)
+    assert touched_by(str(tmp_path / "missing"), None) is None
+    tmp_path.chmod(0o777)
+    assert touched_by(str(tmp_path), None) == NOBODY
+
+
+@as_root
+def test_a_directory_that_others_can_exchange(short_directory: Path, server_user: User) -> None:
+    """Whom a directory belongs to does not count where somebody else decides which one it is."""
+    his = short_directory / "his"
+    his.mkdir()
+    os.chown(his, server_user.uid, server_user.gid)
+    assert run_as(str(his), None) == server_user
+    link = short_directory / "link"
+    link.symlink_to(his)
+    os.lchown(link, NOBODY.uid, NOBODY.gid)
+    with pytest.raises(ClusterError, match=rf"{link} belongs to nobody; name the user .* or do .chown -h"):
+        run_as(str(link), None)
+    assert touched_by(str(link), None) == NOBODY
+    os.lchown(link, server_user.uid, server_user.gid)
+    assert run_as(str(link), None) == server_user
+    short_directory.chmod(0o777)
+    with pytest.raises(ClusterError, match=r"others may write in .*; name the user"):
+        run_as(str(his), None)
+    assert run_as(str(his), "daemon") == user("daemon")
+
+
+@pytest.mark.skipif(os.geteuid() == 0, reason="root runs no servers")
+def test_an_ordinary_user(tmp_path: Path) -> None:
+    """Who is not root runs servers as himself, and is nobody else for their files either."""
+    assert (run_as(str(tmp_path), None), touched_by(str(tmp_path), None), touched_by("/", "root")) == (None, None, None)
+
+
+def _program(directory: Path) -> Path:
+    directory.mkdir()
+    program = directory / "postgres"
+    program.write_text(NOBODYS_PROGRAM, encoding="ascii")
+    program.chmod(0o755)
+    return program
+
+
+def _asked_by(directory: Path) -> int:
+    return Installation.from_bindir(directory).version_info[1]
+
+
+@as_root
+def test_as_whom_programs_are_asked(short_directory: Path, server_user: User) -> None:
+    """Root runs no program that somebody else could exchange: it is asked as its owner, or as nobody."""
+    os.chown(short_directory, 0, 0)
+    short_directory.chmod(0o755)
+    program = _program(short_directory / "bin")
+    assert _asked_by(program.parent) == 0
+    with acting_as(server_user):
+        assert _asked_by(program.parent) == server_user.uid
+    os.chown(program, server_user.uid, server_user.gid)
+    assert _asked_by(program.parent) == server_user.uid
+    os.chown(program, 54321, 54321)
+    assert _asked_by(program.parent) == NOBODY.uid
+    os.chown(program, 0, 0)
+    program.chmod(0o775)
+    assert _asked_by(program.parent) == NOBODY.uid
+    program.chmod(0o755)
+    program.parent.chmod(0o777)
+    assert _asked_by(program.parent) == NOBODY.uid
+
+
+@as_root
+def test_a_link_to_roots_own_program(short_directory: Path, server_user: User) -> None:
+    """A user's link does not make root run a program of root's that he chooses."""
+    os.chown(short_directory, 0, 0)
+    short_directory.chmod(0o755)
+    program = _program(short_directory / "bin")
+    bindir = short_directory / "his"
+    bindir.mkdir()
+    (bindir / "postgres").symlink_to(program)
+    assert _asked_by(bindir) == 0
+    os.chown(bindir, server_user.uid, server_user.gid)
+    assert _asked_by(bindir) == NOBODY.uid

@@ -119,15 +119,16 @@ class Daemon:
 class Site:
     """A short directory with an inventory, its clusters, and the daemon that keeps them.
 
-    The socket has a directory of its own, as only the daemon's user may write there.
+    The socket and the logs have a directory of their own, as only the daemon's user may write there.
     """
 
     def __init__(self, directory: Path, new_data_directory: NewDataDirectory) -> None:
         self.directory = directory
         self.door = Path(tempfile.mkdtemp(prefix="pgs-", dir="/tmp"))
+        self.door.chmod(0o755)
         self.socket = str(self.door / "control")
         self.inventory = directory / "inventory.toml"
-        self.daemon_keys: Record = {"socket": self.socket, "log_directory": str(directory / "log")}
+        self.daemon_keys: Record = {"socket": self.socket, "log_directory": str(self.door / "log")}
         self.clusters: dict[str, Record] = {}
         self.daemons: list[Daemon] = []
         self.new_data_directory = new_data_directory
@@ -244,7 +245,7 @@ class Site:
 
     def logfile(self, name: str) -> Path:
         """Return where the server of a cluster logs."""
-        return self.directory / "log" / f"{name}.log"
+        return self.door / "log" / f"{name}.log"
 
     def pgsupctl(self, *arguments: str) -> subprocess.CompletedProcess[str]:
         """Run pgsupctl on the daemon's socket."""

@@ -44,6 +44,7 @@ from pgsupervisor.supervision.selection import ALL
 from pgsupervisor.supervision.supervisor import Supervisor, Updated
 from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
 from pgsupervisor.system.process import abandon
+from pgsupervisor.system.safepath import make_safe_directory
 from pgsupervisor.system.signals import SignalPipe
 from pgsupervisor.system.threads import started_pool
 from pgsupervisor.system.watch import Watcher
@@ -259,10 +260,15 @@ def _endpoint(inventory: Inventory, before: Handover | None) -> Endpoint:
 
 def _make_log_directory(inventory: Inventory) -> None:
     path = inventory.daemon.log_directory
+    weak = None
     try:
-        os.makedirs(path, mode=0o755, exist_ok=True)
+        if not os.path.isdir(path):
+            weak = make_safe_directory(path)
     except OSError as error:
         raise InventoryError(inventory.path, "daemon.log_directory", f"cannot make {path}: {error.strerror}") from error
+    if weak is not None:
+        why = f"it is not made, since {weak.why}: {weak.remedy}, or make {path} for the user of the servers"
+        raise InventoryError(inventory.path, "daemon.log_directory", why)
 
 
 def _group(name: str | None) -> int | None:

@@ -5,6 +5,7 @@ All functions here block, and run in threads. What they find wrong they raise, i
 
 from __future__ import annotations
 
+import contextlib
 import errno
 import os
 import signal
@@ -28,6 +29,7 @@ from pgsupervisor.system.identity import User, as_ourselves
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process
 from pgsupervisor.system.rotation import RotatedLog, end_of
+from pgsupervisor.system.safepath import weakness
 from pgsupervisor.system.standard import STANDARD_ERROR
 
 
@@ -149,7 +151,16 @@ def _open_log(log: RotatedLog, owner: User | None) -> BinaryIO:
         with log.accessed():
             return open_for_append(log.path, owner)
     except OSError as error:
-        why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else error.strerror
-        raise HinderedError(
-            f"cannot write the log {log.path}: {why}; mend that, or choose another `logfile`"
-        ) from error
+        why = "it is a symlink, which is refused" if error.errno == errno.ELOOP else _refusal(error, log)
+        what_next = "mend that, or choose another `logfile`"
+        raise HinderedError(f"cannot write the log {log.path}: {why}; {what_next}") from error
+
+
+@as_ourselves()
+def _refusal(error: OSError, log: RotatedLog) -> str:
+    """Say why a log cannot be opened; and if it is not root who tries, why not."""
+    with contextlib.suppress(OSError):
+        weak = weakness(os.path.dirname(log.path))
+        if weak is not None and os.geteuid() == 0 and isinstance(error, PermissionError):
+            return f"{error.strerror} for the server's user (and root does not write where {weak.why})"
+    return error.strerror or str(error)

@@ -80,7 +80,7 @@ def test_a_data_directory_that_is_late(site: Site) -> None:
 
 def test_a_log_directory_that_is_missing(site: Site) -> None:
     """A log that cannot be written is told in words, keeps no other server down, and is made as soon as it can be."""
-    logs = site.directory / "missing"
+    logs = site.door / "missing"
     site.add("shop", logfile=str(logs / "shop.log"), **OFTEN)
     site.add("blog")
     site.start()
@@ -95,7 +95,7 @@ def test_a_log_directory_that_is_missing(site: Site) -> None:
 @needs_mount
 def test_a_log_on_a_read_only_disk(site: Site) -> None:
     """The same of a disk that is read-only, as the kernel makes one with errors."""
-    with small_disk(site.directory / "logs", 1) as disk:
+    with small_disk(site.door / "logs", 1) as disk:
         # Of a tmpfs, there would be something to say as well if logs were rotated there.
         site.add("shop", logfile=str(disk.path / "shop.log"), logfile_maxbytes=0, **OFTEN)
         disk.make("ro")

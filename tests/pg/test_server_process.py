@@ -128,7 +128,7 @@ def test_it_is_the_daemons_child(shop: Site, process: Path) -> None:
 def test_a_logfile_that_is_a_symlink_is_refused(site: Site) -> None:
     """A symlink at the logfile's place leads nobody's output elsewhere."""
     site.add("shop", start_retries=0)
-    (site.directory / "log").mkdir()
+    (site.door / "log").mkdir()
     precious = site.directory / "precious"
     precious.write_text("precious")
     site.logfile("shop").symlink_to(precious)

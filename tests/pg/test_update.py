@@ -107,10 +107,10 @@ def test_another_log_directory(site: Site) -> None:
     """A new log_directory is made, and the servers' logs go there."""
     site.add("shop")
     site.run()
-    site.daemon_keys["log_directory"] = str(site.directory / "elsewhere")
+    site.daemon_keys["log_directory"] = str(site.door / "elsewhere")
     site.write()
     assert site.pgsupctl("update").returncode == 0
-    assert "ready to accept connections" in (site.directory / "elsewhere" / "shop.log").read_text()
+    assert "ready to accept connections" in (site.door / "elsewhere" / "shop.log").read_text()
 
 
 def test_keys_of_the_daemon(site: Site) -> None:

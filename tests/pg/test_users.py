@@ -6,10 +6,10 @@ import os
 import pwd
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TypeAlias
+from typing import TypeAlias, cast
 
 import pytest
-from daemons import Site
+from daemons import Record, Site
 from people import account, new_people, somebody_else, with_users
 
 from pgsupervisor.cli import main, status  # noqa: F401  # nobody else could import it from where root has it
@@ -17,6 +17,8 @@ from pgsupervisor.control.client import Client
 from pgsupervisor.errors import RemoteError
 
 pytestmark = with_users
+
+WORK_MEM = {"name": "work_mem", "value": "9MB"}
 
 User: TypeAlias = pwd.struct_passwd
 People: TypeAlias = tuple[str, list[User]]
@@ -83,15 +85,18 @@ def test_who_is_allowed(shared: Site, people: People) -> None:
     assert "text" in ask(shared, alice, "GetLog", names=["shop"], lines=1)
     assert refused(shared, alice, "Stop", names=["all"]) == ["blog", "own"]
     assert refused(shared, alice, "Kill", names=["own"]) == ["own"]
-    assert refused(shared, alice, "GetConfiguration", name="shop", keys=[]) == []
+    assert ask(shared, alice, "CheckConfiguration", name="shop") == {"problems": [], "unchecked": None}
+    assert refused(shared, alice, "GetConfiguration", name="shop", keys=[]) == ["shop"]
+    assert refused(shared, alice, "SetConfiguration", name="shop", changes=[WORK_MEM]) == ["shop"]
     assert refused(shared, alice, "StopDaemon") == []
     assert yours(shared, alice) == ["shop"]
     daemon = shared.daemons[-1]
-    told = [daemon.wait_for_log(number, event="order refused") for number in (1, 2, 3)]
+    told = [daemon.wait_for_log(number, event="order refused") for number in (1, 2, 3, 4)]
     about = ("method", "uid", "cluster", "clusters")
     assert [[each.get(key) for key in about] for each in told] == [
         ["Stop", alice.pw_uid, None, ["blog", "own"]],
         ["Kill", alice.pw_uid, "own", None],
+        ["SetConfiguration", alice.pw_uid, "shop", None],
         ["StopDaemon", alice.pw_uid, None, None],
     ]
 
@@ -109,13 +114,17 @@ def test_a_group_that_changes(shared: Site, people: People) -> None:
 
 
 def test_the_own_user(shared: Site, people: People) -> None:
-    """The user that a server runs as controls it, and reads its log."""
+    """The user that a server runs as controls it, reads its log, and has its settings changed, in a file of his own."""
     _, (_, _, carol, _) = people
     assert yours(shared, carol) == ["own"]
     assert "text" in ask(shared, carol, "GetLog", names=["own"], lines=1)
     assert "outcomes" in ask(shared, carol, "Reload", names=["own"])
-    changes = [{"name": "work_mem", "value": "9MB"}]
-    assert refused(shared, carol, "SetConfiguration", name="own", changes=changes) == []
+    path = Path(str(shared.clusters["own"]["data_directory"]), "postgresql.conf")
+    assert "outcomes" in ask(shared, carol, "SetConfiguration", name="own", changes=[WORK_MEM])
+    assert (b"work_mem = '9MB'" in path.read_bytes(), path.stat().st_uid) == (True, carol.pw_uid)
+    (found,) = cast("list[Record]", ask(shared, carol, "GetConfiguration", name="own", keys=["work_mem"])["settings"])
+    assert (found["written"], found["running"], found["path"]) == ("9MB", "9MB", str(path))
+    assert refused(shared, carol, "SetConfiguration", name="shop", changes=[WORK_MEM]) == ["shop"]
 
 
 def test_a_stranger(shared: Site, people: People, capsys: pytest.CaptureFixture[str]) -> None:

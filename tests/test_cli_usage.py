@@ -18,6 +18,7 @@ from pgsupctl import COMMAND, Finished, asked, environment, pgsupctl, started
 from pgsupervisor import __version__
 from pgsupervisor.cli.arguments import COMMANDS, parse
 from pgsupervisor.control.protocol import Parameters, Reply
+from pgsupervisor.supervision.selection import MOST_GLOBS
 
 
 @pytest.fixture
@@ -76,8 +77,13 @@ def path(short_directory: Path) -> str:
         (error("io.pgsupervisor.UpgradeRefused", why="no"), "not upgraded: no; the running version goes on"),
         (
             error("org.varlink.service.InvalidParameter", parameter="mode"),
-            "pgsupervisord answered InvalidParameter: parameter=mode",
+            "what was given as mode is too much, or nothing that this version of pgsupervisord knows",
         ),
+        (
+            error("org.varlink.service.InvalidParameter", parameter="names"),
+            f"too many names, or too long: up to {MOST_GLOBS} of them may be patterns; `all` means every cluster",
+        ),
+        (error("io.pgsupervisor.Unheard", why="no"), "pgsupervisord answered Unheard: why=no"),
     ],
 )
 def test_a_refusal_is_told_in_words(path: str, answer: Reply, words: str) -> None:

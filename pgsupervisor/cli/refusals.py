@@ -13,6 +13,9 @@ Facts: TypeAlias = Mapping[str, object]
 _LISTED = 8
 """How many clusters are named in a sentence at most."""
 
+_GLOBS = 16
+"""How many of the names in one request may be globs (io.pgsupervisor.varlink)."""
+
 
 def words(error: RemoteError) -> str:
     """Return the words for an error of the interface."""
@@ -31,6 +34,14 @@ def _not_permitted(facts: Facts) -> str:
     return f"{said}; leave that out, or be named in their `allow`"
 
 
+def _invalid_parameter(facts: Facts) -> str:
+    if facts.get("parameter") == "names":
+        return f"too many names, or too long: up to {_GLOBS} of them may be patterns; `all` means every cluster"
+    return (
+        f"what was given as {facts.get('parameter')} is too much, or nothing that this version of pgsupervisord knows"
+    )
+
+
 def _inventory_invalid(facts: Facts) -> str:
     key = f"{facts['key']}: " if facts.get("key") else ""
     return f"{facts.get('path')}: {key}{facts.get('why')}; nothing was changed"
@@ -45,6 +56,7 @@ _WORDS: Mapping[str, Callable[[Facts], str]] = {
     protocol.NO_SUCH_CLUSTER: lambda facts: (
         f"there is no cluster {facts.get('name')}; `pgsupctl status` shows which there are"
     ),
+    protocol.INVALID_PARAMETER: _invalid_parameter,
     protocol.NOT_PERMITTED: _not_permitted,
     protocol.INVENTORY_INVALID: _inventory_invalid,
     protocol.LOG_NOT_READABLE: lambda facts: f"the log {facts.get('path')} cannot be read: {facts.get('why')}",

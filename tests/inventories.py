@@ -30,18 +30,19 @@ def write(directory: Path, main: str, others: Mapping[str, str] | None = None) -
     return str(directory / "inventory.toml")
 
 
-def load_fixed(path: str, own: Own | None = None) -> Inventory:
-    """Load with defaults that are the same for everybody."""
+def load_fixed(path: str, own: Own | None = None, uid: int = 0) -> Inventory:
+    """Load with defaults that are the same for everybody, as root, or as the user with the number `uid`."""
     return load(
         path,
         paths=DefaultPaths("/run/control", "/log"),
         cpus=3,
+        uid=uid,
         configured=lambda cluster: (own or {}).get(cluster.name, {}),
     )
 
 
-def refusal(path: str, own: Own | None = None) -> str:
+def refusal(path: str, own: Own | None = None, uid: int = 0) -> str:
     """Return the text of the error, without the directory of the test."""
     with pytest.raises(InventoryError) as caught:
-        load_fixed(path, own)
+        load_fixed(path, own, uid)
     return str(caught.value).replace(f"{Path(path).parent}/", "")

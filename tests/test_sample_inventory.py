@@ -23,7 +23,7 @@ EXAMPLES = ("data_directory", "user", "port", "settings", "environment", "config
 
 
 def _load(path: Path) -> Inventory:
-    return load(str(path), paths=ROOT, cpus=2, configured=lambda _: {})
+    return load(str(path), paths=ROOT, cpus=2, uid=0, configured=lambda _: {})
 
 
 def _with_all_keys() -> str:

@@ -28,16 +28,19 @@ def load(
     *,
     paths: DefaultPaths | None = None,
     cpus: int | None = None,
+    uid: int | None = None,
     configured: Configured = configured_by_files,
 ) -> Inventory:
     """Read the inventory whose main file is `path`.
 
-    `paths` and `cpus` are what some defaults depend on: by default those of the user and the machine that we are.
+    `paths` and `cpus` are what some defaults depend on, and `uid` whom servers can run as: by default those of the user
+    and the machine that we are.
     `configured` tells what a cluster's own configuration says, when clusters are checked against each other.
 
     Raises InventoryError for whatever is wrong, also for a file that cannot be read.
     """
     main = Place(str(Path(path).absolute()))
+    us = os.geteuid() if uid is None else uid
     raw = _read(main)
     top = convert(raw, MainFile, main)
     files: list[tuple[Place, IncludedFile]] = [(main, top), *_included(top.include, main)]
@@ -45,7 +48,7 @@ def load(
     daemon = daemon_spec(
         top.daemon,
         main / "daemon",
-        paths or default_paths(os.geteuid(), os.environ),
+        paths or default_paths(us, os.environ),
         cpus or len(os.sched_getaffinity(0)),
     )
     installations = {
@@ -58,7 +61,7 @@ def load(
     clusters = []
     for name, (place, table) in _named("clusters", ((place, file.clusters) for place, file in files)).items():
         own = layer(table, ClusterTable, place)
-        clusters.append((cluster_spec(name, own, defaults, installations, daemon.log_directory), place))
+        clusters.append((cluster_spec(name, own, defaults, installations, daemon.log_directory, uid=us), place))
     check(clusters, configured)
     return Inventory(
         path=main.file,

@@ -19,6 +19,7 @@ from pgsupervisor.inventory.schema import (
     VariableValue,
 )
 from pgsupervisor.inventory.spec import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec
+from pgsupervisor.inventory.users import refuse_whom_none_can_be
 from pgsupervisor.paths import DefaultPaths
 
 _OWN_KEYS = ("config_file", "data_directory", "port")
@@ -129,8 +130,12 @@ def cluster_spec(
     defaults: Layer,
     installations: Mapping[str, InstallationSpec],
     log_directory: str,
+    *,
+    uid: int,
 ) -> ClusterSpec:
     """Return the cluster `name`: its own values, those of `[defaults]` below them, and the schema's below those.
+
+    `uid` is the user who shall keep it.
 
     Raises InventoryError.
     """
@@ -141,6 +146,8 @@ def cluster_spec(
         return (own if key in own.given or key not in defaults.given else defaults).place / key
 
     _refuse_what_contradicts(table, at)
+    if table.user is not None:
+        refuse_whom_none_can_be(table.user, at("user"), uid)
     return ClusterSpec(
         name=name,
         installation=_installation(table.installation, installations, at("installation")),

@@ -8,6 +8,7 @@ import pwd
 from pathlib import Path
 
 from inventories import write
+from people import as_root
 from pgsupctl import Finished, pgsupctl
 from servers import sql
 
@@ -88,15 +89,15 @@ def test_every_problem_of_every_cluster(
         installation,
         f'[clusters.shop]\ndata_directory = "{data_directory}"\n'
         f'[clusters.gone]\ndata_directory = "{absent}"\nport = 5433\nuser = "{user}"\n'
-        f'[clusters.new]\ndata_directory = "{absent}-2"\ninit = true\nport = 5434\nuser = "no-such-user"\n',
+        f'[clusters.file]\ndata_directory = "{short_directory}/inventory.toml"\nport = 5434\nuser = "{user}"\n',
     )
     finished = pgsupctl("check", "-c", path)
     assert (finished.status, finished.errors) == (1, "")
-    shop, gone, new = finished.output.splitlines()
+    shop, gone, file = finished.output.splitlines()
     assert shop.startswith("shop: ")
     assert 'unrecognized configuration parameter "work_memory"' in shop
     assert gone == f"gone: {absent} does not exist: make it with initdb, or mount it"
-    assert new.startswith("new: there is no user no-such-user on this machine")
+    assert file == f"file: {path} is not a directory"
     finished = pgsupctl("check", "-c", path, "--json")
     assert (finished.status, json.loads(finished.output)) == (
         1,
@@ -104,10 +105,21 @@ def test_every_problem_of_every_cluster(
             "inventory": path,
             "clusters": [
                 {"name": name, "problems": [line.removeprefix(f"{name}: ")], "unchecked": None, "rotation": None}
-                for name, line in (("shop", shop), ("gone", gone), ("new", new))
+                for name, line in (("shop", shop), ("gone", gone), ("file", file))
             ],
         },
     )
+
+
+@as_root
+def test_a_user_whom_nobody_knows(installation: Installation, short_directory: Path) -> None:
+    """That there is no such user keeps a cluster from being made; a number is no name."""
+    absent = short_directory / "absent"
+    for name in ("no-such-user", "0"):
+        tables = f'[clusters.new]\ndata_directory = "{absent}"\ninit = true\nuser = "{name}"\n'
+        finished = pgsupctl("check", "-c", inventory(short_directory, installation, tables))
+        assert (finished.status, finished.errors) == (1, "")
+        assert finished.output.startswith(f"new: there is no user {name} on this machine")
 
 
 def test_a_mistake_in_the_inventory(short_directory: Path) -> None:

@@ -1,12 +1,14 @@
 """Where things are when nobody says otherwise: the inventory, the control socket, the logs.
 
 The daemon and its client must come to the same answer, and the client must come to it quickly: nothing is imported
-here that takes time, and no file is looked at. Root's places are the system's; an ordinary user's are those of
-the XDG Base Directory Specification.
+here that takes time, and no file is looked at as long as there is HOME. Root's places are the system's; an ordinary
+user's are those of the XDG Base Directory Specification.
 """
 
 from __future__ import annotations
 
+import contextlib
+import pwd
 from collections.abc import Mapping
 from typing import NamedTuple
 
@@ -26,7 +28,7 @@ def default_paths(uid: int, environment: Mapping[str, str]) -> DefaultPaths:
     """
     if uid == 0:
         return DefaultPaths("/run/pgsupervisor/control", "/var/log/pgsupervisor")
-    state = _base_directory(environment, "XDG_STATE_HOME", f"{_home(environment)}/.local/state")
+    state = _base_directory(environment, "XDG_STATE_HOME", f"{_home(uid, environment)}/.local/state")
     runtime = _base_directory(environment, "XDG_RUNTIME_DIR", state)
     return DefaultPaths(f"{runtime}/pgsupervisor/control", f"{state}/pgsupervisor/log")
 
@@ -35,7 +37,7 @@ def default_inventory_path(uid: int, environment: Mapping[str, str]) -> str:
     """Return where the inventory of a daemon of the user `uid` is when nobody names a file."""
     if uid == 0:
         return "/etc/pgsupervisor/inventory.toml"
-    configuration = _base_directory(environment, "XDG_CONFIG_HOME", f"{_home(environment)}/.config")
+    configuration = _base_directory(environment, "XDG_CONFIG_HOME", f"{_home(uid, environment)}/.config")
     return f"{configuration}/pgsupervisor/inventory.toml"
 
 
@@ -45,6 +47,10 @@ def _base_directory(environment: Mapping[str, str], variable: str, default: str)
     return named.rstrip("/") if named.startswith("/") else default
 
 
-def _home(environment: Mapping[str, str]) -> str:
-    """Return the home directory, without a slash at its end."""
-    return environment.get("HOME", "").rstrip("/")
+def _home(uid: int, environment: Mapping[str, str]) -> str:
+    """Return the home directory, without a slash at its end; without HOME, it is the user database that knows it."""
+    home = environment.get("HOME", "")
+    if not home.startswith("/"):
+        with contextlib.suppress(KeyError):
+            home = pwd.getpwuid(uid).pw_dir
+    return home.rstrip("/")

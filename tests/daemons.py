@@ -36,18 +36,28 @@ Record: TypeAlias = dict[str, object]
 
 ROOT = Path(__file__).parent.parent
 
+AS_USER = str(Path(__file__).with_name("as_user.py"))
+"""A program that is one of ours, run by an ordinary user."""
+
 
 class Daemon:
     """A pgsupervisord that runs as our child; what it logs is read all the time, and kept.
 
-    `through` is the command line of a program that becomes it.
+    `through` is the command line of a program that becomes it. Root may run it as the user with the name `run_as`.
     """
 
     def __init__(
-        self, inventory: Path, environment: Mapping[str, str] | None = None, through: Sequence[str] = ()
+        self,
+        inventory: Path | None,
+        environment: Mapping[str, str] | None = None,
+        through: Sequence[str] = (),
+        *,
+        run_as: str | None = None,
     ) -> None:
+        program = ["-m", "pgsupervisor"] if run_as is None else [AS_USER, run_as, "pgsupervisord"]
+        asked = [] if inventory is None else ["-c", str(inventory)]
         self.process = subprocess.Popen(
-            [*through, sys.executable, "-m", "pgsupervisor", "-c", str(inventory)],
+            [*through, sys.executable, *program, *asked],
             cwd=ROOT,
             env={**os.environ, **(environment or {})},
             stdin=subprocess.DEVNULL,

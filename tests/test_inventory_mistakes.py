@@ -323,7 +323,7 @@ def test_the_error_has_its_parts(tmp_path: Path) -> None:
 
 def test_a_missing_file(tmp_path: Path) -> None:
     """A file that is not there is a mistake like any other."""
-    assert refusal(str(tmp_path / "none.toml")) == "none.toml: cannot be read: No such file or directory"
+    assert refusal(str(tmp_path / "none.toml")) == "none.toml: does not exist; write it, or name another"
 
 
 def test_a_file_that_cannot_be_read(tmp_path: Path) -> None:

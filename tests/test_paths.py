@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pwd
 from collections.abc import Mapping
 
 import pytest
@@ -46,3 +47,17 @@ def test_default_paths(uid: int, environment: Mapping[str, str], socket: str, lo
     """Root's places are the system's, a user's those of the XDG specification; a socket is never in /tmp."""
     assert default_paths(uid, environment) == DefaultPaths(socket, logs)
     assert default_inventory_path(uid, environment) == inventory
+
+
+@pytest.mark.parametrize("environment", [{}, {"HOME": ""}, {"HOME": "here"}])
+def test_a_user_without_home(environment: Mapping[str, str]) -> None:
+    """Where HOME is missing, or no absolute path, the user database knows the home directory."""
+    nobody = pwd.getpwnam("nobody")
+    assert default_paths(nobody.pw_uid, environment) == default_paths(nobody.pw_uid, {"HOME": nobody.pw_dir})
+    there = default_inventory_path(nobody.pw_uid, environment)
+    assert there == f"{nobody.pw_dir}/.config/pgsupervisor/inventory.toml"
+
+
+def test_a_user_whom_nobody_knows() -> None:
+    """A user without HOME and without an entry has no home but the root directory; he gets an answer all the same."""
+    assert default_inventory_path(3_999_999, {}) == "/.config/pgsupervisor/inventory.toml"

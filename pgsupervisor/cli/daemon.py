@@ -31,7 +31,7 @@ def run(arguments: Namespace, _screen: Screen) -> int:
             print(json.dumps(upgraded) if arguments.json else _upgraded(cast("Upgraded", upgraded)))
             return 0
         daemon = cast("Daemon", client.call("GetDaemon"))
-    print(json.dumps(daemon) if arguments.json else _text(daemon, time.time()))
+    print(json.dumps(daemon) if arguments.json else _text(daemon, arguments.socket, time.time()))
     return 0
 
 
@@ -39,12 +39,13 @@ def _upgraded(answer: Upgraded) -> str:
     return f"pgsupervisord {escape(answer['was'])} → {escape(answer['version'])}, still with pid {answer['pid']}"
 
 
-def _text(daemon: Daemon, now: float) -> str:
+def _text(daemon: Daemon, socket: str, now: float) -> str:
     """Return what is known of the daemon, one fact per line."""
     return (
         f"version    {escape(daemon['version'])}\n"
         f"pid        {daemon['pid']}\n"
         f"running    {duration(now - daemon['started'])}\n"
+        f"socket     {escape(socket)}\n"
         f"inventory  {escape(daemon['inventory'])}\n"
         f"clusters   {daemon['clusters']}"
     )

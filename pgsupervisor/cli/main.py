@@ -51,8 +51,20 @@ def _exit_status(arguments: Namespace) -> int:
         return run(arguments, screen(os.environ))
     except PgSupervisorError as error:
         sys.stdout.flush()
-        print(f"pgsupctl: {escape(words(error) if isinstance(error, RemoteError) else str(error))}", file=sys.stderr)
-        return UNREACHABLE if isinstance(error, DaemonUnreachableError) else FAILED
+        said = words(error) if isinstance(error, RemoteError) else str(error)
+        unreachable = isinstance(error, DaemonUnreachableError)
+        print(f"pgsupctl: {escape(said)}{_roots(arguments.socket) if unreachable else ''}", file=sys.stderr)
+        return UNREACHABLE if unreachable else FAILED
+
+
+def _roots(socket: str) -> str:
+    """Say where root's daemon is, if there is one, to a user who has none of his own.
+
+    It is not asked in its place: an order for all clusters would be carried out on others than were meant.
+    """
+    roots = default_paths(0, {}).socket
+    own = default_paths(os.geteuid(), os.environ).socket
+    return f"; that of root's is {roots}" if own == socket != roots and os.path.exists(roots) else ""
 
 
 def _default_socket() -> str:

@@ -49,7 +49,7 @@ class Endpoint:
             _make_safe(path)
             self._lock = _open_lock(f"{path}.lock")
         except OSError as error:
-            raise ControlError(f"cannot make the control socket {path}: {error.strerror}") from error
+            raise _cannot_make(path, error.strerror) from error
         try:
             self._take_lock()
             _clear_away(path)
@@ -141,6 +141,12 @@ def _clear_away(path: str) -> None:
     os.unlink(path)
 
 
+def _cannot_make(path: str, why: str | None) -> ControlError:
+    return ControlError(
+        f"cannot make the control socket {path}: {why}; mend that, or name another `socket` in the inventory"
+    )
+
+
 def _in_the_way(path: str, facts: os.stat_result, what: str) -> ControlError:
     """Return the error for something that is not ours where `what` is to be; `facts` are its own, not a link's end."""
     kind = _KINDS.get(stat.S_IFMT(facts.st_mode), "device")
@@ -164,7 +170,7 @@ def _listen(path: str, mode: int, group: int | None) -> socket.socket:
     except OSError as error:
         listening.close()
         why = "the path is too long" if error.errno in {None, errno.ENAMETOOLONG} else error.strerror
-        raise ControlError(f"cannot make the control socket {path}: {why}") from error
+        raise _cannot_make(path, why) from error
     finally:
         os.umask(former)
     return listening

@@ -265,7 +265,9 @@ def _make_log_directory(inventory: Inventory) -> None:
         if not os.path.isdir(path):
             weak = make_safe_directory(path)
     except OSError as error:
-        raise InventoryError(inventory.path, "daemon.log_directory", f"cannot make {path}: {error.strerror}") from error
+        raise InventoryError(
+            inventory.path, "daemon.log_directory", f"cannot make {path}: {error.strerror}; make it, or name another"
+        ) from error
     if weak is not None:
         why = f"it is not made, since {weak.why}: {weak.remedy}, or make {path} for the user of the servers"
         raise InventoryError(inventory.path, "daemon.log_directory", why)

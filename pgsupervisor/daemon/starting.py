@@ -35,6 +35,7 @@ from pgsupervisor.system.standard import STANDARD_ERROR
 
 def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
     """Hold the server that runs already; None if there is none."""
+    _refuse_anothers(spec)
     cluster = _cluster(installation, spec)
     process = cluster.postmaster()
     if process is None:
@@ -49,6 +50,7 @@ def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
 
 def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
     """Find the server that runs, or who has the data directory, or else what a killed server has left behind."""
+    _refuse_anothers(spec)
     # Its shared memory has to be known before it is found that none runs: what is written later is another's.
     leftover = pidfile.read(spec.data_directory)
     # Before any orphans: a server in another container may look like some.
@@ -65,6 +67,13 @@ def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running 
             process.close()
     why = "and cannot be told by its postmaster.pid and its program, which must have been moved; stop it"
     return Obstacle(f"a server works on {spec.data_directory}, with the pid {server.pid}, {why}", server), []
+
+
+def _refuse_anothers(spec: ClusterSpec) -> None:
+    """Refuse a cluster that is another user's affair, before anything else is found out about it."""
+    anothers = preflight.not_ours(spec.data_directory)
+    if anothers is not None:
+        raise CannotStartError(anothers)
 
 
 def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]) -> bool:

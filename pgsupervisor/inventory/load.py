@@ -76,6 +76,8 @@ def _read(place: Place) -> dict[str, object]:
     """Read a file as TOML."""
     try:
         text = Path(place.file).read_bytes().decode()
+    except FileNotFoundError as error:
+        raise place.error("does not exist; write it, or name another") from error
     except OSError as error:
         raise place.error(f"cannot be read: {error.strerror}") from error
     except UnicodeDecodeError as error:

@@ -61,6 +61,9 @@ def lint(
     Raises what `Cluster.run_as` and `Cluster.running` raise.
     """
     given = settings or {}
+    anothers = preflight.not_ours(cluster.data_directory)
+    if anothers is not None:
+        return Lint((anothers,))
     fatal = _preflight(cluster, given, addresses=addresses)
     refused = [] if fatal else _refused(cluster, given)
     tls = [] if fatal or refused else tls_problems(cluster, given)

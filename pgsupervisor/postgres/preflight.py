@@ -20,6 +20,7 @@ from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.identity import User, our_uid
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import run
+from pgsupervisor.system.safepath import user_name
 
 _PATIENCE = 10.0
 """Seconds that PostgreSQL may take to judge a configuration; as a rule it takes ten milliseconds."""
@@ -127,6 +128,40 @@ def _without_severity(line: str) -> str:
     return message.strip() if colon and severity.isupper() else line.strip()
 
 
+def not_ours(data_directory: str) -> str | None:
+    """Return why a data directory is another user's affair; None if it is ours, or we are root, or none is there.
+
+    Who is not root can neither run a server as its owner nor stop one of his, whatever of it he may read.
+    Raises OSError.
+    """
+    return None if our_uid() == 0 else ownership_problem(data_directory, None)
+
+
+def ownership_problem(data_directory: str, run_as: User | None) -> str | None:
+    """Return why a server that runs as `run_as` could not have a data directory, by whose that is; None if it could.
+
+    None too if there is no such directory. Raises OSError.
+    """
+    try:
+        owner = os.stat(data_directory).st_uid
+    except (FileNotFoundError, NotADirectoryError):
+        return None
+    except PermissionError as error:
+        why = f"cannot be looked into by {user_name(os.geteuid())}: {error.strerror}"
+        return f"{data_directory} {why}; ask as root or as its owner"
+    uid, name = (our_uid(), user_name(our_uid())) if run_as is None else (run_as.uid, run_as.name)
+    if owner == uid:
+        return None
+    has = user_name(owner)
+    whose = f"{data_directory} belongs to {has}, and PostgreSQL would run as {name}"
+    chown = f"`chown -R {name} {data_directory}`"
+    if our_uid() == 0:
+        return f"{whose}: both must be the same; name its owner as the user, or do {chown}"
+    if owner == 0:
+        return f"{whose}, since it refuses to run as root; have root do {chown}"
+    return f"{whose}, since only root can run it as another; do this as {has} or as root, or have root do {chown}"
+
+
 def _user_problems(run_as: User | None) -> list[str]:
     if (our_uid() if run_as is None else run_as.uid) != 0:
         return []
@@ -145,6 +180,10 @@ def _program_problems(installation: Installation, run_as: User | None) -> list[s
 def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
     path = Path(data_directory)
     try:
+        anothers = not_ours(data_directory)
+        if anothers is not None:
+            return [anothers]
+        problem = ownership_problem(data_directory, run_as)
         facts = path.stat()
         if not path.is_dir():
             return [f"{data_directory} is not a directory"]
@@ -153,13 +192,7 @@ def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
         return [f"{data_directory} does not exist: make it with initdb, or mount it"]
     except OSError as error:
         return [f"{data_directory} cannot be looked into: {error.strerror}; ask as root or as its owner"]
-    found = []
-    uid = our_uid() if run_as is None else run_as.uid
-    if facts.st_uid != uid:
-        found.append(
-            f"{data_directory} belongs to the user with the number {facts.st_uid}, and PostgreSQL would run as "
-            f"{_name(run_as)}: both must be the same; run it as the owner, or change the owner with chown -R"
-        )
+    found = [] if problem is None else [problem]
     if facts.st_mode & _FORBIDDEN_MODE:
         found.append(
             f"{data_directory} has the mode {facts.st_mode & 0o7777:04o}, and PostgreSQL accepts 0700 and 0750 only; "

@@ -134,7 +134,7 @@ def test_there_is_no_inventory(short_directory: Path) -> None:
     """A file that cannot be read is told as such."""
     finished = pgsupctl("check", "-c", str(short_directory / "inventory.toml"))
     assert (finished.status, finished.output) == (1, "")
-    assert finished.errors == f"pgsupctl: {short_directory}/inventory.toml: cannot be read: No such file or directory\n"
+    assert finished.errors == f"pgsupctl: {short_directory}/inventory.toml: does not exist; write it, or name another\n"
 
 
 def test_a_log_that_may_lose_lines(installation: Installation, data_directory: Path, short_directory: Path) -> None:

@@ -149,7 +149,7 @@ def test_a_data_directory_of_somebody_else(site: Site) -> None:
     if SERVER_USER is None:
         pytest.skip("only root can give a directory away")
     os.chown(site.add("shop"), 1, 1)
-    assert_fatal_at_once(site, "belongs to the user with the number 1")
+    assert_fatal_at_once(site, "belongs to daemon, and PostgreSQL would run as")
 
 
 def test_a_port_in_use(site: Site) -> None:

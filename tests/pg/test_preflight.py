@@ -75,8 +75,11 @@ def test_mode(cluster: Cluster, mode: int, good: bool) -> None:  # noqa: FBT001 
 def test_owner(cluster: Cluster) -> None:
     """A server runs as the owner of its data directory, or not at all."""
     (problem,) = problems(cluster.installation, cluster.data_directory, run_as=user("nobody"))
-    owner = Path(cluster.data_directory).stat().st_uid
-    assert problem.startswith(f"{cluster.data_directory} belongs to the user with the number {owner}, and PostgreSQL")
+    directory = cluster.data_directory
+    assert problem == (
+        f"{directory} belongs to {Path(directory).owner()}, and PostgreSQL would run as nobody: both must be the same; "
+        f"name its owner as the user, or do `chown -R nobody {directory}`"
+    )
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="it is about root")

@@ -9,12 +9,14 @@ from __future__ import annotations
 
 import json
 import os
+import stat
 from argparse import Namespace
 from contextlib import suppress
+from pathlib import Path
 
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.errors import PgSupervisorError
-from pgsupervisor.inventory import ClusterSpec, load
+from pgsupervisor.inventory import ClusterSpec, Inventory, load
 from pgsupervisor.inventory.lookup import installation_of
 from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.postgres.cluster import Cluster
@@ -29,6 +31,7 @@ def run(arguments: Namespace, _screen: Screen) -> int:
     inventory = load(arguments.config or default_inventory_path(os.geteuid(), os.environ))
     found = {name: _lint(spec) for name, spec in inventory.clusters.items()}
     dangers = {name: _danger(spec) for name, spec in inventory.clusters.items()}
+    closed = _closed(inventory)
     if arguments.json:
         clusters = [
             {
@@ -39,13 +42,15 @@ def run(arguments: Namespace, _screen: Screen) -> int:
             }
             for name, each in found.items()
         ]
-        print(json.dumps({"inventory": inventory.path, "clusters": clusters}))
+        print(json.dumps({"inventory": inventory.path, "socket": closed or None, "clusters": clusters}))
     else:
         for name, each in found.items():
             # What was not looked at is no problem: a server may well let no administrator in like this. Nor is what
             # its file system cannot do, but to be known.
             for line in filter(None, (*(_problems(each) or ["ok"]), each.unasked, dangers[name])):
                 print(escape(f"{name}: {line}"))
+        if closed:
+            print(escape(f"{inventory.path}: {closed}"))
     return 1 if any(map(_problems, found.values())) else 0
 
 
@@ -71,6 +76,24 @@ def _danger(spec: ClusterSpec) -> str:
         if spec.log_path is not None and spec.logfile_maxbytes:
             with acting_in(os.path.dirname(spec.log_path), touched_by(spec.data_directory, spec.user)):
                 return danger(spec.log_path)
+    return ""
+
+
+def _closed(inventory: Inventory) -> str:
+    """Say why those whom a cluster's `allow` names cannot connect; empty if they can, or there is none."""
+    daemon = inventory.daemon
+    if not any(spec.allow for spec in inventory.clusters.values()):
+        return ""
+    if not daemon.socket_mode & stat.S_IWOTH:
+        return (
+            f"daemon.socket_mode: {daemon.socket_mode:04o} lets in only the daemon's user and the socket's group, and "
+            'nobody else whom an `allow` names; "0666" lets in everybody, to do what he may'
+        )
+    with suppress(OSError):
+        above = [each for each in Path(daemon.socket).parents if each.exists()]
+        shut = [each for each in above if not each.stat().st_mode & stat.S_IXOTH]
+        if shut:
+            return f"daemon.socket: {shut[-1]} is closed to others, and so to whomever an `allow` names"
     return ""
 
 

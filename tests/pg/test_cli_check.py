@@ -103,6 +103,7 @@ def test_every_problem_of_every_cluster(
         1,
         {
             "inventory": path,
+            "socket": None,
             "clusters": [
                 {"name": name, "problems": [line.removeprefix(f"{name}: ")], "unchecked": None, "rotation": None}
                 for name, line in (("shop", shop), ("gone", gone), ("file", file))
@@ -147,3 +148,33 @@ def test_a_log_that_may_lose_lines(installation: Installation, data_directory: P
     assert told == {"name": "shop", "problems": [], "unchecked": None, "rotation": danger}
     path = inventory(short_directory, installation, f"{tables}logfile_maxbytes = 0\n")
     assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")
+
+
+def test_whom_allow_names_in_vain(
+    installation: Installation, data_directory: Path, short_directory: Path, tmp_path: Path
+) -> None:
+    """That nobody can connect whom an `allow` names is said, and is no problem; once all can, nothing is said."""
+    cluster = f'[clusters.shop]\ndata_directory = "{data_directory}"\nallow = ["alice"]\n'
+
+    def check(daemon: str, tables: str = cluster) -> tuple[Finished, object]:
+        path = inventory(short_directory, installation, f"{tables}[daemon]\n{daemon}\n")
+        finished = pgsupctl("check", "-c", path)
+        told = json.loads(pgsupctl("check", "-c", path, "--json").output)["socket"]
+        return finished._replace(output=finished.output.replace(path, "I")), told
+
+    mode = (
+        "daemon.socket_mode: 0660 lets in only the daemon's user and the socket's group, and nobody else whom an "
+        '`allow` names; "0666" lets in everybody, to do what he may'
+    )
+    ok = (Finished(0, "shop: ok\n", ""), None)
+    assert check("") == (Finished(0, f"shop: ok\nI: {mode}\n", ""), mode)
+    assert check("", cluster.replace('"alice"', "")) == ok
+    assert check('socket_mode = "0666"\nsocket = "/run/pgsupervisor/control"') == ok
+    shut = tmp_path / "shut"
+    shut.mkdir(mode=0o700)
+    outmost = [each for each in (shut, *shut.parents) if not each.stat().st_mode & 0o001][-1]
+    closed = f"daemon.socket: {outmost} is closed to others, and so to whomever an `allow` names"
+    assert check(f'socket_mode = "0666"\nsocket = "{shut}/sub/control"') == (
+        Finished(0, f"shop: ok\nI: {closed}\n", ""),
+        closed,
+    )

@@ -129,7 +129,7 @@ class Daemon:
 class Site:
     """A short directory with an inventory, its clusters, and the daemon that keeps them.
 
-    The socket and the logs have a directory of their own, as only the daemon's user may write there.
+    The socket, the inventory and the logs have a directory of their own, as only the daemon's user may write there.
     """
 
     def __init__(self, directory: Path, new_data_directory: NewDataDirectory) -> None:
@@ -137,7 +137,7 @@ class Site:
         self.door = Path(tempfile.mkdtemp(prefix="pgs-", dir="/tmp"))
         self.door.chmod(0o755)
         self.socket = str(self.door / "control")
-        self.inventory = directory / "inventory.toml"
+        self.inventory = self.door / "inventory.toml"
         self.daemon_keys: Record = {"socket": self.socket, "log_directory": str(self.door / "log")}
         self.clusters: dict[str, Record] = {}
         self.daemons: list[Daemon] = []

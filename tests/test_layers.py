@@ -25,7 +25,7 @@ RULES: dict[str, set[str]] = {
     "system": {"system", "errors"},
     "postgres": {"postgres", "system", "errors"},
     # Checking an inventory for two clusters in one place takes what the clusters' own files say.
-    "inventory": {"inventory", "postgres", "errors", "paths", "quantities"},
+    "inventory": {"inventory", "postgres", "system", "errors", "paths", "quantities"},
     "supervision": {"supervision", "inventory.spec", "errors"},
     "supervision.configuration": set(),
     "supervision.life": {"supervision.configuration"},

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import shutil
 import tomllib
 from dataclasses import replace
 from pathlib import Path
@@ -39,9 +40,9 @@ def complete(tmp_path: Path) -> Inventory:
     return _load(path)
 
 
-def test_the_sample_as_it_is_is_an_inventory_of_no_clusters() -> None:
+def test_the_sample_as_it_is_is_an_inventory_of_no_clusters(tmp_path: Path) -> None:
     """Who copies the sample gets a daemon with the defaults, and nothing is started by accident."""
-    inventory = _load(SAMPLE)
+    inventory = _load(Path(shutil.copy(SAMPLE, tmp_path)))
     assert (inventory.clusters, inventory.installations) == ({}, {})
 
 

@@ -21,6 +21,7 @@ from pgsupervisor.inventory.resolve import Layer, cluster_spec, daemon_spec, ins
 from pgsupervisor.inventory.schema import ClusterTable, DefaultsTable, IncludedFile, MainFile
 from pgsupervisor.inventory.spec import FrozenMapping, Inventory
 from pgsupervisor.paths import DefaultPaths, default_paths
+from pgsupervisor.system.safepath import weakness
 
 
 def load(
@@ -75,6 +76,8 @@ def load(
 def _read(place: Place) -> dict[str, object]:
     """Read a file as TOML."""
     try:
+        if os.geteuid() == 0:
+            _refuse_what_others_write(place)
         text = Path(place.file).read_bytes().decode()
     except FileNotFoundError as error:
         raise place.error("does not exist; write it, or name another") from error
@@ -87,6 +90,18 @@ def _read(place: Place) -> dict[str, object]:
         return tomllib.loads(text)
     except ValueError as error:  # also for a number of thousands of digits, which is no TOMLDecodeError
         raise _syntax_error(str(error), text, place) from None
+
+
+def _refuse_what_others_write(place: Place) -> None:
+    """Refuse a file through which somebody else could have root do whatever he likes, as sshd(8) does (StrictModes).
+
+    An inventory names programs that we execute, and files that we write. Raises InventoryError, and OSError.
+    """
+    if (weak := weakness(place.file)) is not None:
+        raise place.error(
+            f"others could have root do what they like, since {weak.why}; {weak.remedy}, or have it where only root "
+            "may write, as in /etc/pgsupervisor"
+        )
 
 
 def _syntax_error(message: str, text: str, place: Place) -> InventoryError:

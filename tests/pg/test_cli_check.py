@@ -21,12 +21,14 @@ def inventory(directory: Path, installation: Installation, clusters: str) -> str
     return write(directory, main)
 
 
-def test_what_is_well_is_ok(installation: Installation, data_directory: Path, short_directory: Path) -> None:
+def test_what_is_well_is_ok(
+    installation: Installation, data_directory: Path, short_directory: Path, tmp_path: Path
+) -> None:
     """A cluster that can start is ok, and so is one that is still to be made; it is not made by that."""
     absent = short_directory / "absent"
     user = data_directory.owner()
     path = inventory(
-        short_directory,
+        tmp_path,
         installation,
         f'[clusters.shop]\ndata_directory = "{data_directory}"\n'
         f'[clusters.new]\ndata_directory = "{absent}"\ninit = true\nport = 5433\nuser = "{user}"\n',
@@ -35,26 +37,22 @@ def test_what_is_well_is_ok(installation: Installation, data_directory: Path, sh
     assert not absent.exists()
 
 
-def test_a_server_that_runs_is_not_in_its_own_way(cluster: Cluster, short_directory: Path) -> None:
+def test_a_server_that_runs_is_not_in_its_own_way(cluster: Cluster, tmp_path: Path) -> None:
     """The port and the socket of a running server are taken, by itself."""
     cluster.start()
     cluster.wait_until_started(timeout=60)
-    path = inventory(
-        short_directory, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n'
-    )
+    path = inventory(tmp_path, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n')
     assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")
 
 
-def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, short_directory: Path) -> None:
+def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, tmp_path: Path) -> None:
     """A running server is asked about its pg_hba.conf and pg_ident.conf; where it cannot be, that is no problem."""
     cluster.start()
     cluster.wait_until_started(timeout=60)
     name = pwd.getpwuid(os.geteuid()).pw_name if cluster.run_as is None else cluster.run_as.name
     if name != "postgres":
         sql(cluster, f'create role "{name}" superuser login')
-    path = inventory(
-        short_directory, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n'
-    )
+    path = inventory(tmp_path, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n')
     hba, ident = Path(cluster.data_directory, "pg_hba.conf"), Path(cluster.data_directory, "pg_ident.conf")
     ident.write_text("map\n")
     finished = pgsupctl("check", "-c", path)
@@ -77,19 +75,20 @@ def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, short_direc
 
 
 def test_every_problem_of_every_cluster(
-    installation: Installation, data_directory: Path, short_directory: Path
+    installation: Installation, data_directory: Path, short_directory: Path, tmp_path: Path
 ) -> None:
     """One cluster's mistake hides no other's; PostgreSQL itself says what is wrong with a configuration."""
     with (data_directory / "postgresql.conf").open("a") as file:
         file.write("work_memory = 1\n")
     absent = short_directory / "absent"
+    (short_directory / "file").touch()
     user = data_directory.owner()
     path = inventory(
-        short_directory,
+        tmp_path,
         installation,
         f'[clusters.shop]\ndata_directory = "{data_directory}"\n'
         f'[clusters.gone]\ndata_directory = "{absent}"\nport = 5433\nuser = "{user}"\n'
-        f'[clusters.file]\ndata_directory = "{short_directory}/inventory.toml"\nport = 5434\nuser = "{user}"\n',
+        f'[clusters.file]\ndata_directory = "{short_directory}/file"\nport = 5434\nuser = "{user}"\n',
     )
     finished = pgsupctl("check", "-c", path)
     assert (finished.status, finished.errors) == (1, "")
@@ -97,7 +96,7 @@ def test_every_problem_of_every_cluster(
     assert shop.startswith("shop: ")
     assert 'unrecognized configuration parameter "work_memory"' in shop
     assert gone == f"gone: {absent} does not exist: make it with initdb, or mount it"
-    assert file == f"file: {path} is not a directory"
+    assert file == f"file: {short_directory}/file is not a directory"
     finished = pgsupctl("check", "-c", path, "--json")
     assert (finished.status, json.loads(finished.output)) == (
         1,
@@ -113,51 +112,49 @@ def test_every_problem_of_every_cluster(
 
 
 @as_root
-def test_a_user_whom_nobody_knows(installation: Installation, short_directory: Path) -> None:
+def test_a_user_whom_nobody_knows(installation: Installation, short_directory: Path, tmp_path: Path) -> None:
     """That there is no such user keeps a cluster from being made; a number is no name."""
     absent = short_directory / "absent"
     for name in ("no-such-user", "0"):
         tables = f'[clusters.new]\ndata_directory = "{absent}"\ninit = true\nuser = "{name}"\n'
-        finished = pgsupctl("check", "-c", inventory(short_directory, installation, tables))
+        finished = pgsupctl("check", "-c", inventory(tmp_path, installation, tables))
         assert (finished.status, finished.errors) == (1, "")
         assert finished.output.startswith(f"new: there is no user {name} on this machine")
 
 
-def test_a_mistake_in_the_inventory(short_directory: Path) -> None:
+def test_a_mistake_in_the_inventory(tmp_path: Path) -> None:
     """The inventory's own mistakes come first: file, key and what is wrong."""
-    path = write(short_directory, '[installations.pg]\nbindir = "/pg"\n[clusters.shop]\nprot = 5433\n')
+    path = write(tmp_path, '[installations.pg]\nbindir = "/pg"\n[clusters.shop]\nprot = 5433\n')
     finished = pgsupctl("check", "-c", path)
     assert (finished.status, finished.output) == (1, "")
     assert finished.errors.startswith(f"pgsupctl: {path}: clusters.shop.prot: ")
 
 
-def test_there_is_no_inventory(short_directory: Path) -> None:
+def test_there_is_no_inventory(tmp_path: Path) -> None:
     """A file that cannot be read is told as such."""
-    finished = pgsupctl("check", "-c", str(short_directory / "inventory.toml"))
+    finished = pgsupctl("check", "-c", str(tmp_path / "inventory.toml"))
     assert (finished.status, finished.output) == (1, "")
-    assert finished.errors == f"pgsupctl: {short_directory}/inventory.toml: does not exist; write it, or name another\n"
+    assert finished.errors == f"pgsupctl: {tmp_path}/inventory.toml: does not exist; write it, or name another\n"
 
 
-def test_a_log_that_may_lose_lines(installation: Installation, data_directory: Path, short_directory: Path) -> None:
+def test_a_log_that_may_lose_lines(installation: Installation, data_directory: Path, tmp_path: Path) -> None:
     """Where rotating a log is not without danger, that is said, and is no problem; unless it is never rotated."""
     tables = f'[clusters.shop]\ndata_directory = "{data_directory}"\nlogfile = "/dev/shm/shop.log"\n'
-    path = inventory(short_directory, installation, tables)
+    path = inventory(tmp_path, installation, tables)
     danger = "rotating the log may lose lines, as tmpfs cannot take off the beginning of a file (ext4 and xfs can)"
     assert pgsupctl("check", "-c", path) == Finished(0, f"shop: ok\nshop: {danger}\n", "")
     (told,) = json.loads(pgsupctl("check", "-c", path, "--json").output)["clusters"]
     assert told == {"name": "shop", "problems": [], "unchecked": None, "rotation": danger}
-    path = inventory(short_directory, installation, f"{tables}logfile_maxbytes = 0\n")
+    path = inventory(tmp_path, installation, f"{tables}logfile_maxbytes = 0\n")
     assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")
 
 
-def test_whom_allow_names_in_vain(
-    installation: Installation, data_directory: Path, short_directory: Path, tmp_path: Path
-) -> None:
+def test_whom_allow_names_in_vain(installation: Installation, data_directory: Path, tmp_path: Path) -> None:
     """That nobody can connect whom an `allow` names is said, and is no problem; once all can, nothing is said."""
     cluster = f'[clusters.shop]\ndata_directory = "{data_directory}"\nallow = ["alice"]\n'
 
     def check(daemon: str, tables: str = cluster) -> tuple[Finished, object]:
-        path = inventory(short_directory, installation, f"{tables}[daemon]\n{daemon}\n")
+        path = inventory(tmp_path, installation, f"{tables}[daemon]\n{daemon}\n")
         finished = pgsupctl("check", "-c", path)
         told = json.loads(pgsupctl("check", "-c", path, "--json").output)["socket"]
         return finished._replace(output=finished.output.replace(path, "I")), told

@@ -9,6 +9,7 @@ import stat
 from pathlib import Path
 
 from daemons import Site
+from people import as_root
 
 from pgsupervisor.system.identity import user
 
@@ -50,12 +51,31 @@ def test_a_file_at_the_place_of_the_socket_stays(site: Site) -> None:
 
 def test_a_directory_that_others_may_write(site: Site) -> None:
     """Where others could put a socket of theirs there is no daemon: it says what to do, and ends."""
-    site.door.chmod(0o777)
+    free = site.door / "free"
+    free.mkdir()
+    free.chmod(0o777)
+    site.daemon_keys["socket"] = f"{free}/control"
     status, said = site.launch().wait()
-    where = f"others could put a socket of theirs at {site.socket}, since others may write in {site.door}"
-    advice = f"do `chmod go-w {site.door}`, or name another `socket` in the inventory"
+    where = f"others could put a socket of theirs at {free}/control, since others may write in {free}"
+    advice = f"do `chmod go-w {free}`, or name another `socket` in the inventory"
     assert (status, said) == (1, f"pgsupervisord: {where} (its mode is 0777); {advice}\n")
-    assert os.listdir(site.door) == []
+    assert os.listdir(free) == []
+
+
+@as_root
+def test_an_inventory_that_others_may_write(site: Site) -> None:
+    """Whoever could change root's inventory could have root do what he likes: there is no daemon, and no update."""
+    site.add("shop")
+    daemon = site.run()
+    site.inventory.chmod(0o666)
+    weak = f"others may write in {site.inventory} (its mode is 0666); do `chmod go-w {site.inventory}`"
+    why = f"others could have root do what they like, since {weak}, or have it where only root may write"
+    asked = site.pgsupctl("update")
+    assert (asked.returncode, f"{site.inventory}: {why}" in asked.stderr) == (1, True)
+    assert site.states() == {"shop": "RUNNING"}
+    daemon.end()
+    status, said = site.launch().wait()
+    assert (status, said.startswith(f"pgsupervisord: {site.inventory}: {why}")) == (1, True)
 
 
 def test_the_socket_of_another_program_stays(site: Site) -> None:

@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import contextlib
+import ctypes
 import os
 import socket
 import stat
+import sys
 import tempfile
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
@@ -14,6 +17,9 @@ import pytest
 from pgsupervisor.control.endpoint import Endpoint
 from pgsupervisor.errors import ControlError, DaemonRunningError
 from pgsupervisor.system.identity import user
+
+IN_ATTRIB = 0x4
+"""The attributes of something in a directory have changed (inotify(7))."""
 
 WE = user(os.geteuid()).name
 
@@ -44,6 +50,34 @@ def test_it_listens_and_goes(place: Path) -> None:
     finally:
         os.umask(former)
     assert (os.path.exists(path), after) == (False, 0o077)
+
+
+def test_there_is_no_moment_with_another_mode(place: Path) -> None:
+    """The socket is made with its mode: none is given to it afterwards, when somebody could have connected already."""
+    with changes_of_attributes(place) as changed:
+        with Endpoint(str(place / "control"), 0o664, None):
+            assert changed() == []
+        (place / "file").touch(mode=0o644)
+        (place / "file").chmod(0o600)
+        assert changed() == ["file"]
+
+
+@contextlib.contextmanager
+def changes_of_attributes(directory: Path) -> Iterator[Callable[[], list[str]]]:
+    """Have the kernel tell whose mode, owner or number of links has changed in a directory, apart from removals."""
+    libc = ctypes.CDLL(None, use_errno=True)
+    with open(libc.inotify_init1(os.O_NONBLOCK), "rb", buffering=0) as events:
+        assert libc.inotify_add_watch(events.fileno(), os.fsencode(directory), IN_ATTRIB) >= 0
+
+        def changed() -> list[str]:
+            told, names = events.read(65536) or b"", []
+            while told:
+                length = int.from_bytes(told[12:16], sys.byteorder)
+                names.append(told[16 : 16 + length].rstrip(b"\0").decode())
+                told = told[16 + length :]
+            return names
+
+        yield changed
 
 
 def test_the_group(place: Path) -> None:

@@ -11,6 +11,7 @@ from pathlib import Path
 import pytest
 from daemons import Daemon, Site, new_site
 from machine import SERVER_USER, NewDataDirectory
+from servers import sql
 
 DISTURBING = {
     "PGPORT": "1",
@@ -106,6 +107,13 @@ def test_its_umask_and_working_directory(shop: Site, process: Path) -> None:
     """Its files are its own alone, and it keeps no directory but its own busy."""
     lines = dict(line.split(":", 1) for line in (process / "status").read_text().splitlines())
     assert (int(lines["Umask"], base=8), os.readlink(process / "cwd")) == (0o077, shop.cluster("shop").data_directory)
+
+
+def test_a_file_that_it_makes(shop: Site) -> None:
+    """What the server makes, or a program that it starts, nobody else may read."""
+    made = shop.directory / "made"
+    sql(shop.cluster("shop"), f"copy (select 1) to program 'cat > {made}'")
+    assert stat.S_IMODE(made.stat().st_mode) == 0o600
 
 
 def test_its_logfile(shop: Site) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import grp
 import os
 import pwd
 from collections.abc import Iterator
@@ -10,11 +11,14 @@ from typing import TypeAlias, cast
 
 import pytest
 from daemons import Record, Site
+from machine import INSTALLATIONS
 from people import account, new_people, somebody_else, with_users
+from servers import sql
 
 from pgsupervisor.cli import main, status  # noqa: F401  # nobody else could import it from where root has it
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import RemoteError
+from pgsupervisor.postgres import Cluster
 
 pytestmark = with_users
 
@@ -49,7 +53,7 @@ def shared(people: People, site: Site) -> Site:
     return site
 
 
-def ask(site: Site, user: User, method: str, **parameters: object) -> dict[str, object]:
+def ask(site: Site, user: User, method: str, /, **parameters: object) -> dict[str, object]:
     """Call a method as another user."""
     with somebody_else(user.pw_uid, user.pw_gid):
         client = Client(site.socket)
@@ -125,6 +129,42 @@ def test_the_own_user(shared: Site, people: People) -> None:
     (found,) = cast("list[Record]", ask(shared, carol, "GetConfiguration", name="own", keys=["work_mem"])["settings"])
     assert (found["written"], found["running"], found["path"]) == ("9MB", "9MB", str(path))
     assert refused(shared, carol, "SetConfiguration", name="shop", changes=[WORK_MEM]) == ["shop"]
+
+
+def test_all_groups_of_the_user(shared: Site, people: People) -> None:
+    """A server has the supplementary groups that its user has when it is started, and none of the daemon's."""
+    group, (_, _, carol, _) = people
+    number = grp.getgrnam(group).gr_gid
+    assert groups(shared.pid("own")) == {carol.pw_gid}
+    account("gpasswd", "--add", carol.pw_name, group)
+    shared.order("Restart", "own")
+    assert groups(shared.pid("own")) == {carol.pw_gid, number}
+    # What the group may read, the server can.
+    path = shared.directory / "for-the-group"
+    path.write_text("precious")
+    os.chown(path, 0, number)
+    path.chmod(0o640)
+    cluster = Cluster(INSTALLATIONS[0], str(shared.clusters["own"]["data_directory"]))
+    assert sql(cluster, f"select pg_read_file('{path}')") == "precious"
+
+
+def groups(pid: int) -> set[int]:
+    """Return the supplementary groups of a process."""
+    lines = Path(f"/proc/{pid}/status").read_text(encoding="utf-8").splitlines()
+    (line,) = (line for line in lines if line.startswith("Groups:"))
+    return set(map(int, line.split()[1:]))
+
+
+def test_what_a_client_says_of_itself(shared: Site, people: People) -> None:
+    """Who somebody is, is no parameter of any method: the kernel's word alone counts."""
+    _, (alice, _, _, dave) = people
+    with pytest.raises(RemoteError, match="NotPermitted"):
+        ask(shared, dave, "StopDaemon", user="root", uid=0)
+    with pytest.raises(RemoteError, match="InvalidParameter: parameter=user"):
+        ask(shared, dave, "Stop", names=["shop"], user="root")
+    # A connection is what it was when it was made, whoever has it now: here it is root who calls.
+    assert refused(shared, dave, "Stop", names=["shop"]) == ["shop"]
+    assert yours(shared, alice) == ["shop"]
 
 
 def test_a_stranger(shared: Site, people: People, capsys: pytest.CaptureFixture[str]) -> None:

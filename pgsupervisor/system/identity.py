@@ -15,6 +15,7 @@ A program gets no such way back: it is started by the thread as itself, and is t
 
 from __future__ import annotations
 
+import codecs
 import contextlib
 import ctypes
 import errno
@@ -24,6 +25,11 @@ import sys
 import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+
+
+# A codec is a module, loaded when it is first asked for; a thread that acts might not be allowed to read it.
+for _codec in ("ascii", "utf-8"):
+    codecs.lookup(_codec)
 
 
 @dataclass(frozen=True, slots=True)

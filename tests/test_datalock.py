@@ -46,7 +46,7 @@ def test_of_another_machine(started: int | None, foreign: bool, memory_here: boo
     assert datalock.is_foreign(written, up_since=UP, memory_here=memory_here) is foreign
 
 
-@pytest.mark.parametrize("text", ["47", "999999999\n", "-999999999\n", "+999999999x\n", " 999999999\n"])
+@pytest.mark.parametrize("text", ["47", "999999999\n", "-999999999\n", "+999999999x\n", " 999999999\n", "9" * 5000])
 def test_what_postgresql_reads_a_number_in(tmp_path: Path, text: str) -> None:
     """A number of nobody's is no obstacle, however it is written: PostgreSQL starts over it."""
     (tmp_path / pidfile.NAME).write_text(text)
@@ -54,7 +54,8 @@ def test_what_postgresql_reads_a_number_in(tmp_path: Path, text: str) -> None:
 
 
 @pytest.mark.parametrize(
-    ("text", "wrong"), [("\n", "names no process"), ("x\n", "names no process"), ("0\n", "names no")]
+    ("text", "wrong"),
+    [("\n", "names no process"), ("x\n", "names no process"), ("0\n", "names no"), ("0" * 9000, "names no")],
 )
 def test_what_names_no_process(tmp_path: Path, text: str, wrong: str) -> None:
     """Over what names no process PostgreSQL starts no server, so it is said what to do about it."""

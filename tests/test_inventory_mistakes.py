@@ -343,3 +343,8 @@ def test_a_file_that_is_no_text(tmp_path: Path) -> None:
 def test_a_number_beyond_all_measure(tmp_path: Path) -> None:
     """A number that Python refuses to read is a mistake in the file, not a traceback."""
     assert refusal(write(tmp_path, "a = " + "9" * 5000)).startswith("inventory.toml: line 1: ")
+
+
+def test_a_value_nested_without_end(tmp_path: Path) -> None:
+    """What is nested deeper than Python reads is a mistake of the file's, too."""
+    assert refusal(write(tmp_path, f"include = {'[' * 5000}")) == "inventory.toml: nested too deeply"

@@ -58,6 +58,13 @@ def test_no_pid_file_at_all(text: str) -> None:
     assert pidfile.parse(text) is None
 
 
+@pytest.mark.parametrize("number", ["1" * 19, "1" * 5000, "\u0661", "1_0", "x", "1.5", "0x10", "²"])
+def test_what_is_no_number(number: str) -> None:
+    """What fits no 64 bits, or is a number to Python alone, is none."""
+    found = pidfile.parse(f"4711\n/srv\n{number}\n{number}\n\n\n{number} {number}\n")
+    assert found == PidFile(4711, "/srv", None, None, None, None, None, None)
+
+
 @pytest.mark.parametrize(
     ("line", "status"),
     [

@@ -14,8 +14,9 @@ MOUNTS = r"""
 27 1 254:0 / / rw,relatime - ext4 /dev/vda rw,discard
 28 27 0:45 / /srv/a\040-\040b rw,relatime shared:7 master:1 - nfs4 filer:/srv rw,vers=4.2,addr=10.0.0.1
 29 27 0:4 / /run rw,nosuid - tmpfs tmpfs rw,mode=755
+29 27 0:47 /a /home/me/{breaks} rw - tmpfs tmpfs rw
 30 27 0:46 / /mnt rw - fuse.sshfs me@there: rw,user_id=0
-""".strip()
+""".strip().replace("{breaks}", "a\rb\vc\x85d")
 
 
 @pytest.mark.parametrize(
@@ -25,6 +26,11 @@ MOUNTS = r"""
 def test_type_by_device(major: int, minor: int, kind: str | None) -> None:
     """A filesystem is found by its device number, whatever else is in its line."""
     assert mounted_type(MOUNTS, os.makedev(major, minor)) == kind
+
+
+def test_a_mount_point_of_several_lines() -> None:
+    """A mount point may have nearly anything in its name."""
+    assert mounted_type(MOUNTS, os.makedev(0, 47)) == "tmpfs"
 
 
 def test_this_machine() -> None:

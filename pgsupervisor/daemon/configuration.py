@@ -25,10 +25,12 @@ from pgsupervisor.errors import ConfigurationError, PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
+from pgsupervisor.postgres.configtree import LIMIT
 from pgsupervisor.postgres.lint import lint
 from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.supervision.configuration import Prospects, Setting
 from pgsupervisor.supervision.kept import Assignments, Undo
+from pgsupervisor.system.guarded import content_of
 from pgsupervisor.system.rewrite import rewrite
 
 Answer = TypeVar("Answer")
@@ -130,8 +132,7 @@ def _instead_of(old: bytes, new: bytes, content: bytes) -> bytes:
 def _write(cluster: Cluster, spec: ClusterSpec, changes: Assignments) -> _Rewriting:
     config = cluster.settings
     for _ in range(_TRIES):
-        with open(config.path, "rb") as file:
-            before = file.read()
+        before = content_of(config.path, LIMIT)
         rewriting = _Rewriting(config.path, before, config.edited(before, changes))
         refused = _refused(cluster, spec, rewriting, changes)
         if refused is not None:

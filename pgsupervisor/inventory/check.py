@@ -13,6 +13,7 @@ from pathlib import Path
 
 from pgsupervisor.inventory.convert import Place
 from pgsupervisor.inventory.spec import ClusterSpec
+from pgsupervisor.postgres.addresses import split_list
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.owner import as_owner
 
@@ -85,9 +86,8 @@ def _socket_directories(cluster: ClusterSpec, own: Mapping[str, str] | None) -> 
         installation = cluster.installation
         yield installation.pg_config, installation.bindir, installation.embedded
         return
-    for entry in listed.split(","):
-        directory = entry.strip().strip('"')
+    for directory in split_list(listed):
         if directory.startswith("@"):
             yield directory
-        elif directory:
+        else:
             yield os.path.realpath(Path(cluster.data_directory, directory))

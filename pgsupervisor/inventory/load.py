@@ -88,6 +88,8 @@ def _read(place: Place) -> dict[str, object]:
         raise place.error(f"line {line}: not UTF-8, which TOML asks for") from error
     try:
         return tomllib.loads(text)
+    except RecursionError:
+        raise place.error("nested too deeply") from None
     except ValueError as error:  # also for a number of thousands of digits, which is no TOMLDecodeError
         raise _syntax_error(str(error), text, place) from None
 

@@ -13,13 +13,18 @@ import errno
 import os
 import re
 import socket
+from itertools import islice
 from pathlib import Path
 
 import psutil
 
 from pgsupervisor.postgres import pidfile
+from pgsupervisor.system.guarded import beginning_of
 from pgsupervisor.system.identity import User
 from pgsupervisor.system.permission import may
+
+_LOCK = 8192
+"""Bytes that are read of a lock file; anybody may have put anything there."""
 
 LONGEST_SOCKET_PATH = 107
 """Bytes that the path of a Unix socket can have, the NUL after it not counted (unix(7), sun_path)."""
@@ -28,11 +33,17 @@ LONGEST_SOCKET_PATH = 107
 _ITEM = re.compile(r'\s*(?:"([^"]*)"\s*|([^,]*))(?:,|\Z)')
 """An item of a list setting: in double quotes, or up to the next comma."""
 
+_MOST = 64
+"""How many sockets a server can listen on (MAXLISTEN in postmaster.c): to look for more would be in vain."""
+
 
 def split_list(value: str) -> list[str]:
-    """Return the items of a setting such as listen_addresses: separated by commas, and perhaps in double quotes."""
+    """Return the items of a setting such as listen_addresses: separated by commas, and perhaps in double quotes.
+
+    Of more than a server can have, the first.
+    """
     items = ((found[1] or found[2] or "").strip() for found in _ITEM.finditer(value))
-    return [item for item in items if item]
+    return list(islice(filter(None, items), _MOST))
 
 
 def socket_path(directory: str, port: int) -> str:
@@ -133,7 +144,7 @@ def _in_use(path: str) -> bool:
 def _holder(path: str) -> str:
     """Name the server that has a socket, from its lock file, whose lines are those of postmaster.pid."""
     try:
-        lock = pidfile.parse(Path(path + ".lock").read_text(encoding="utf-8", errors="surrogateescape"))
+        lock = pidfile.parse(beginning_of(path + ".lock", _LOCK).decode("utf-8", "surrogateescape"))
     except OSError:
         lock = None
     return "" if lock is None else f" by the server with pid {lock.pid} of {lock.data_directory}"

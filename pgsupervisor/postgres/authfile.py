@@ -18,13 +18,14 @@ from __future__ import annotations
 
 import os
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import Literal, TypeAlias
 
 from pgsupervisor.postgres import configtree
 from pgsupervisor.postgres.configtree import configuration_files, lines_of, locate
 from pgsupervisor.postgres.lexer import INCLUDES
+from pgsupervisor.system.guarded import Allowance
 
 Rules: TypeAlias = Literal["hba", "ident"]
 """The rules of pg_hba.conf, or those of pg_ident.conf."""
@@ -61,12 +62,13 @@ class AuthFiles:
     directories: tuple[str, ...]
 
 
-def read(path: str, major: int, content_of: Callable[[str], bytes] = configtree.content_of) -> AuthFiles:
+def read(path: str, major: int, allowance: Allowance | None = None) -> AuthFiles:
     """Follow pg_hba.conf or pg_ident.conf at the absolute `path` as PostgreSQL `major` does.
 
-    `content_of` reads a file; where it raises OSError, the file is named and the reading goes on.
+    A file that cannot be read, or for which there is no `allowance` left (None: up to `configtree.LIMIT`), is named,
+    and the reading goes on.
     """
-    reader = _Reader(major, content_of)
+    reader = _Reader(major, allowance or Allowance(configtree.LIMIT))
     reader.read(path, 0)
     return AuthFiles(tuple(reader.files), tuple(reader.directories))
 
@@ -76,7 +78,7 @@ class _Reader:
     """Follows files and gathers their names. The dictionaries are ordered sets."""
 
     major: int
-    content_of: Callable[[str], bytes]
+    allowance: Allowance
     files: dict[str, None] = field(default_factory=dict)
     directories: dict[str, None] = field(default_factory=dict)
 
@@ -86,7 +88,7 @@ class _Reader:
             return
         self.files[path] = None
         try:
-            content = self.content_of(path)
+            content = self.allowance.content_of(path)
         except OSError:
             return
         for line in _lines(content, continued=self.major >= _CONTINUED_SINCE):
@@ -114,7 +116,7 @@ class _Reader:
             return
         self.directories[path] = None
         try:
-            files = configuration_files(path)
+            files = configuration_files(path, self.allowance)
         except OSError:
             return
         for file in files:

@@ -12,12 +12,16 @@ from __future__ import annotations
 import contextlib
 import os
 import re
-from pathlib import Path
+
+from pgsupervisor.system.guarded import beginning_of
 
 NAME = "current_logfiles"
 
 _KINDS = ("stderr", "csvlog", "jsonlog")
 """What a file can have, in the order in which it is read best."""
+
+_MOST = 8192
+"""Bytes that are read of that file: it has a line for each of these, and in it a path of at most 1 KiB."""
 
 _VARIES = re.compile(
     r"\d+|(?<![a-z])(?:(?:sun|mon|tues?|wed(?:nes)?|thu(?:rs)?|fri|sat(?:ur)?)(?:day)?"
@@ -35,10 +39,10 @@ def current_logfile(data_directory: str) -> str | None:
     directory cannot be read.
     """
     try:
-        lines = Path(data_directory, NAME).read_bytes().decode("utf-8", "surrogateescape").split("\n")
+        said = beginning_of(os.path.join(data_directory, NAME), _MOST).decode("utf-8", "surrogateescape")
     except FileNotFoundError:
         return None
-    named = dict(line.split(" ", 1) for line in lines if " " in line)
+    named = dict(line.split(" ", 1) for line in said.split("\n") if " " in line and "\0" not in line)
     path = next((named[kind] for kind in _KINDS if kind in named), None)
     return None if path is None else os.path.join(data_directory, path)
 

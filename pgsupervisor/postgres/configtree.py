@@ -10,21 +10,25 @@ such a file must be able to read it, so here what is wrong is noted and the read
 
 from __future__ import annotations
 
-import errno
 import os
-import stat
 from collections.abc import Callable
 from dataclasses import dataclass, field
+from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pgsupervisor.errors import ConfigurationError
 from pgsupervisor.postgres.lexer import INCLUDES, Entry, LineError, parse
+from pgsupervisor.system.guarded import Allowance
 
 _Read = TypeVar("_Read")
 
 MAX_DEPTH = 10
 """How deep includes may be nested: CONF_FILE_MAX_DEPTH in src/include/utils/conffiles.h."""
+
+LIMIT = 4 * 1024**2
+"""How many bytes are read for one cluster; what goes beyond (a sparse file, files that include each other a thousand
+times) is too large."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -61,41 +65,24 @@ class Configuration:
         return {assignment.name: assignment for assignment in (*self.main, *self.automatic)}
 
 
-def content_of(path: str, limit: int = -1) -> bytes:
-    """Return the content of a file of up to `limit` bytes (-1: of any size).
-
-    Raises OSError: IsADirectoryError for a directory, EINVAL for what is no file either, EFBIG for one that is larger.
-    """
-    # What a path names is looked at before it is opened, since to open a FIFO may take for ever, and to open a device
-    # may do anything. The descriptor keeps it from being exchanged in between.
-    named = os.open(path, os.O_PATH | os.O_CLOEXEC)
-    try:
-        _check_file(os.fstat(named), limit)
-        with open(f"/proc/self/fd/{named}", "rb", opener=_open_at_once) as file:
-            return file.read(limit) or b""
-    except OSError as error:
-        error.filename = path
-        raise
-    finally:
-        os.close(named)
-
-
 def read(
     path: str,
     auto_file: str | None,
     content: bytes | None = None,
     *,
     forgiving: bool = False,
-    content_of: Callable[[str], bytes] = content_of,
+    allowance: Allowance | None = None,
 ) -> Configuration:
     """Read postgresql.conf at the absolute `path`, all that it includes, and then `auto_file`, which may be missing.
 
-    `content` is what postgresql.conf says, for whoever has read it already; `content_of` reads the other files.
+    `content` is what postgresql.conf says, for whoever has read it already; the other files are read within the
+    `allowance` (None: up to `LIMIT`).
 
-    Raises FileNotFoundError if there is no `path`, and PermissionError where we may not read: to go on without
-    such a file would be to answer wrongly. A `forgiving` reading goes on, and notes that among the problems.
+    Raises FileNotFoundError if there is no `path`, another OSError if it cannot be read, and PermissionError where we
+    may not read: to go on without such a file would be to answer wrongly. A `forgiving` reading goes on, and notes that
+    among the problems.
     """
-    reader = _Reader(forgiving, content_of)
+    reader = _Reader(forgiving, allowance or Allowance(LIMIT))
     reader.begin(path, content)
     main = tuple(reader.assignments)
     reader.assignments.clear()
@@ -125,17 +112,16 @@ def locate(name: str, including: str) -> str:
     return name if os.path.isabs(name) else os.path.normpath(Path(including).parent / name)
 
 
-def configuration_files(directory: str) -> list[str]:
+def configuration_files(directory: str, allowance: Allowance) -> list[str]:
     """Return the absolute paths of what include_dir takes from a directory, in C order (GetConfFilesInDir, ibid.).
 
     Raises OSError if the directory cannot be read.
     """
-    with os.scandir(directory) as entries:
-        names = [
-            entry.name
-            for entry in entries
-            if entry.name.endswith(".conf") and not entry.name.startswith(".") and not entry.is_dir()
-        ]
+    names = [
+        entry.name
+        for entry in allowance.entries_of(directory)
+        if entry.name.endswith(".conf") and not entry.name.startswith(".") and not entry.is_dir()
+    ]
     return [os.path.normpath(Path(directory, name)) for name in sorted(names, key=os.fsencode)]
 
 
@@ -156,7 +142,7 @@ class _Reader:
     """Reads files and what they include, and gathers what they say. The dictionaries are ordered sets."""
 
     forgiving: bool
-    content_of: Callable[[str], bytes]
+    allowance: Allowance
     assignments: list[Assignment] = field(default_factory=list)
     files: dict[str, None] = field(default_factory=dict)
     directories: dict[str, None] = field(default_factory=dict)
@@ -166,7 +152,7 @@ class _Reader:
         """Read a file that no other includes; what is not `required` may be missing."""
         self.files[path] = None
         try:
-            content = self.content_of(path) if content is None else content
+            content = self.allowance.content_of(path) if content is None else content
         except OSError as error:
             if not required and isinstance(error, FileNotFoundError):
                 return
@@ -210,13 +196,14 @@ class _Reader:
             self._problem(include, f'could not open configuration file "{path}": maximum nesting depth exceeded')
             return
         self.files[path] = None
-        content = self._attempt(self.content_of, path, include, required=required)
+        content = self._attempt(self.allowance.content_of, path, include, required=required)
         if content is not None:
             self.read(path, content, include.chain)
 
     def _directory(self, path: str, include: _Include) -> None:
         self.directories[path] = None
-        for file in self._attempt(configuration_files, path, include, required=True) or ():
+        listed = self._attempt(partial(configuration_files, allowance=self.allowance), path, include, required=True)
+        for file in listed or ():
             self._file(file, include, required=True)
 
     def _attempt(self, read: Callable[[str], _Read], path: str, include: _Include, *, required: bool) -> _Read | None:
@@ -232,17 +219,3 @@ class _Reader:
 
     def _problem(self, include: _Include, why: str) -> None:
         self.problems.append(ConfigurationError(include.chain[-1], include.line, why))
-
-
-def _check_file(facts: os.stat_result, limit: int) -> None:
-    if stat.S_ISDIR(facts.st_mode):
-        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
-    if not stat.S_ISREG(facts.st_mode):
-        raise OSError(errno.EINVAL, "Not a regular file")
-    if facts.st_size > limit >= 0:
-        raise OSError(errno.EFBIG, os.strerror(errno.EFBIG))
-
-
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting for whoever has a lease on it (fcntl(2)), or, in /proc, for news in it."""
-    return os.open(path, flags | os.O_NONBLOCK)

@@ -13,12 +13,12 @@ from __future__ import annotations
 import os
 import subprocess
 import sys
-from pathlib import Path
 from typing import Literal
 
 from pgsupervisor.errors import ClusterError
 from pgsupervisor.postgres import command
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.system.guarded import beginning_of
 from pgsupervisor.system.identity import User
 from pgsupervisor.system.process import run
 
@@ -50,7 +50,7 @@ def recovery(data_directory: str) -> RecoveryKind | None:
 
     Raises OSError if the file cannot be read.
     """
-    state = Path(control_file(data_directory)).read_bytes()[_STATE]
+    state = beginning_of(control_file(data_directory), _STATE.stop)[_STATE]
     return _RECOVERIES.get(int.from_bytes(state, sys.byteorder))
 
 
@@ -79,4 +79,4 @@ def clean_shutdown(installation: Installation, data_directory: str, run_as: User
 
     Raises ClusterError if there is no control file to tell, and InstallationError without pg_controldata.
     """
-    return controldata(installation, data_directory, run_as)["Database cluster state"] in _CLEAN
+    return controldata(installation, data_directory, run_as).get("Database cluster state") in _CLEAN

@@ -34,8 +34,8 @@ from pgsupervisor.system.process import Process, facts, hold
 from pgsupervisor.system.remote import remote_filesystem
 from pgsupervisor.system.sharedmemory import may_have_been
 
-_ATOI = re.compile(r"\s*[+-]?\d+", re.ASCII)
-"""What atoi(3) takes of a text."""
+_NUMBER = re.compile(r"\s*[+-]?0*[1-9]", re.ASCII)
+"""What atoi(3) takes for another number than 0."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -67,7 +67,7 @@ def obstacle(data_directory: str) -> Obstacle | None:
     path = str(Path(data_directory, pidfile.NAME))
     written = pidfile.parse(text)
     if written is None:
-        return None if _number(text) or _left_empty(text, data_directory) else Obstacle(_unreadable(path, text))
+        return None if _NUMBER.match(text) or _left_empty(text, data_directory) else Obstacle(_unreadable(path, text))
     holder = _holder(written, data_directory)
     if holder is not None:
         return Obstacle(_held(written, holder, data_directory), holder)
@@ -120,12 +120,6 @@ def _holder(written: PidFile, data_directory: str) -> Process | None:
             return held
         held.close()
     return None
-
-
-def _number(text: str) -> int:
-    """Return the process id that PostgreSQL reads from a text; 0 if it finds none."""
-    found = _ATOI.match(text)
-    return 0 if found is None else int(found[0])
 
 
 def _unreadable(path: str, text: str) -> str:

@@ -24,11 +24,13 @@ from __future__ import annotations
 
 import contextlib
 import errno
+import os
 import re
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
+from pgsupervisor.system.guarded import beginning_of
 from pgsupervisor.system.process import Facts, Process, at_work_in, facts, hold, is_zombie, works_in
 from pgsupervisor.system.sharedmemory import Segment
 
@@ -41,6 +43,15 @@ Status = Literal["starting", "ready", "standby", "stopping"]
 _STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
 
 _PID = re.compile(r"-?[1-9][0-9]{0,8}", re.ASCII)
+
+_NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*", re.ASCII)
+"""What is read as a number, so that it fits 64 bits."""
+
+_MOST = 8192
+"""Bytes that a server would write at most (BLCKSZ, in AddToDataDirLockFile in miscinit.c)."""
+
+_NO_FILE = {errno.EISDIR, errno.EINVAL, errno.ELOOP}
+"""What is there instead: a directory, a FIFO or a device, a symbolic link to itself."""
 
 _PROGRAMS = {"postgres", "postmaster", "edb-postgres", ".postgres-wrapped"}
 """What the server's program is called, by PostgreSQL and by packagers (EDB, Nix)."""
@@ -91,9 +102,7 @@ def parse(text: str) -> PidFile | None:
 
 def _number(text: str) -> int | None:
     """Return a line that is a number as that number."""
-    with contextlib.suppress(ValueError):
-        return int(text)
-    return None
+    return int(text) if _NUMBER.fullmatch(text) else None
 
 
 def read(data_directory: str) -> PidFile | None:
@@ -108,16 +117,22 @@ def read(data_directory: str) -> PidFile | None:
 def text(data_directory: str) -> str | None:
     """Return the text of the postmaster.pid of a data directory; None if there is none.
 
+    What has the name and is no file has a text that is none of a server's, and that of a large one is cut off.
+
     Raises PermissionError, with what to do next, if it is not ours to read: that is no "not running".
     """
-    path = Path(data_directory, NAME)
+    path = os.path.join(data_directory, NAME)
     try:
-        return path.read_text(encoding="utf-8", errors="surrogateescape")
+        return beginning_of(path, _MOST).decode("utf-8", "surrogateescape")
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         why = "may not be read, so nobody can tell whether a server runs there; ask as root or as the directory's owner"
-        raise PermissionError(errno.EACCES, why, str(path)) from error
+        raise PermissionError(errno.EACCES, why, path) from error
+    except OSError as error:
+        if error.errno not in _NO_FILE:
+            raise
+        return "\0"
 
 
 def postmaster(data_directory: str) -> Process | None:

@@ -17,6 +17,7 @@ from pgsupervisor.postgres.addresses import socket_path, split_list, tcp_problem
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
+from pgsupervisor.system.guarded import beginning_of
 from pgsupervisor.system.identity import User, our_uid
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import run
@@ -24,6 +25,9 @@ from pgsupervisor.system.safepath import user_name
 
 _PATIENCE = 10.0
 """Seconds that PostgreSQL may take to judge a configuration; as a rule it takes ten milliseconds."""
+
+_VERSION = 64
+"""Bytes of PG_VERSION that are read: a number, as a rule."""
 
 _PORTS = range(1, 65536)
 
@@ -79,9 +83,10 @@ def reasons(
 def version_problem(installation: Installation, data_directory: str) -> str | None:
     """Return why an installation cannot run a data directory: there is none, or it is another version's."""
     try:
-        version = Path(data_directory, "PG_VERSION").read_text(encoding="ascii", errors="replace").strip()
+        written = beginning_of(os.path.join(data_directory, "PG_VERSION"), _VERSION)
     except (FileNotFoundError, NotADirectoryError):
         return f"{data_directory} is not a data directory: it has no PG_VERSION; make one with initdb, or mount it"
+    version = written.decode("ascii", "replace").strip()
     if version == str(installation.major):
         return None
     return (

@@ -12,16 +12,27 @@ from __future__ import annotations
 
 import contextlib
 import os
+import re
 import shutil
-import struct
+import sys
 from pathlib import Path
 
 from pgsupervisor.errors import ClusterError
+from pgsupervisor.system.guarded import beginning_of
 from pgsupervisor.system.identity import User, acting_as
 from pgsupervisor.system.safepath import acting_in
 
 _MARKS = ("global", "PG_VERSION")
 """What a data directory is known by, in the order in which it is removed."""
+
+_VERSION = 64
+"""Bytes of PG_VERSION that are read."""
+
+_MAJOR = re.compile(r"[0-9.]+")
+"""What stands there: a number, or two until PostgreSQL 9.6."""
+
+_CATALOG_VERSION = slice(12, 16)
+"""Where that is in pg_control."""
 
 
 def require_data_directory(path: Path) -> None:
@@ -133,8 +144,11 @@ def _version_directory(path: Path) -> str:
 
     It is made of the major version and the catalog version; the latter is the second 32-bit number after the
     8 bytes of the system identifier at the beginning of pg_control, where it is in every version (pg_control.h).
+
+    Raises ClusterError if these two do not say it.
     """
-    major = (path / "PG_VERSION").read_text(encoding="ascii").strip()
-    with (path / "global/pg_control").open("rb") as file:
-        (catalog_version,) = struct.unpack_from("=I", file.read(16), 12)
-    return f"PG_{major}_{catalog_version}"
+    major = os.fsdecode(beginning_of(str(path / "PG_VERSION"), _VERSION).strip())
+    control = beginning_of(str(path / "global/pg_control"), _CATALOG_VERSION.stop)
+    if _MAJOR.fullmatch(major) is None or len(control) < _CATALOG_VERSION.stop:
+        raise ClusterError(f"{path} has a PG_VERSION or a global/pg_control that is none; nothing was removed")
+    return f"PG_{major}_{int.from_bytes(control[_CATALOG_VERSION], sys.byteorder)}"

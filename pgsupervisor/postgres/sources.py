@@ -16,18 +16,12 @@ import errno
 import hashlib
 import os
 from collections.abc import Iterable, Mapping
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 
 from pgsupervisor.postgres import authfile, configtree
 from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.quantity import same
-
-_LIMIT = 4 * 1024**2
-"""How many bytes are read for one cluster; what goes beyond (a sparse file, files that include each other a
-thousand times) is known by its size and the time of its last change alone."""
-
-_FILE_COST = 256
-"""How many of these bytes a file counts for besides its own, so that there is an end to empty files as well."""
+from pgsupervisor.system.guarded import Allowance
 
 _TLS_FILES = {
     "ssl_cert_file": "server.crt",
@@ -67,36 +61,35 @@ def read(
     """
     data_directory = os.path.abspath(data_directory)
     main = os.path.abspath(config_file or os.path.join(data_directory, "postgresql.conf"))
-    files = _Files()
+    files = _Files(configtree.LIMIT)
     configuration = configtree.read(
-        main, os.path.join(data_directory, "postgresql.auto.conf"), forgiving=True, content_of=files.content_of
+        main, os.path.join(data_directory, "postgresql.auto.conf"), forgiving=True, allowance=files
     )
     settings = {name: assignment.value for name, assignment in configuration.effective().items()}
     effective = settings | {name.lower().replace("-", "_"): value for name, value in given.items()}
     directories = dict.fromkeys(configuration.directories)
     rules = [authfile.rules_file(part, data_directory, effective.get(f"{part}_file")) for part in authfile.RULES]
     for path in dict.fromkeys([*rules, *also]):
-        directories |= dict.fromkeys(authfile.read(path, major, files.content_of).directories)
+        directories |= dict.fromkeys(authfile.read(path, major, files).directories)
     if same(effective.get("ssl", "off"), "on", None, "bool"):
         directories |= dict.fromkeys(_read_tls(data_directory, effective, files))
     return Sources(files.digests, tuple(directories), settings)
 
 
-@dataclass(slots=True)
-class _Files:
-    """Reads files, and keeps the digest of each."""
+class _Files(Allowance):
+    """Reads files, and keeps the digest of each; of one that is too large, only its size and time are known."""
 
-    digests: dict[str, str] = field(default_factory=dict)
-    _left: int = _LIMIT
+    def __init__(self, limit: int) -> None:
+        super().__init__(limit)
+        self.digests: dict[str, str] = {}
 
     def content_of(self, path: str) -> bytes:
         """Return the content of a file; raises OSError where it has none for us."""
         try:
-            content = configtree.content_of(path, self._left)
+            content = super().content_of(path)
         except OSError as error:
             self.digests[path] = _word(path, error)
             raise
-        self._left = max(0, self._left - len(content) - _FILE_COST)
         self.digests[path] = hashlib.blake2b(content, digest_size=16).hexdigest()
         return content
 
@@ -127,7 +120,7 @@ def _read_tls(data_directory: str, effective: Settings, files: _Files) -> list[s
         directory = os.path.join(data_directory, effective["ssl_crl_dir"])
         directories.append(directory)
         with contextlib.suppress(OSError):
-            paths += sorted(os.path.join(directory, name) for name in os.listdir(directory))
+            paths += sorted(os.path.join(directory, entry.name) for entry in files.entries_of(directory))
     for path in paths:
         with contextlib.suppress(OSError):
             files.content_of(path)

@@ -26,7 +26,6 @@ import threading
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-
 # A codec is a module, loaded when it is first asked for; a thread that acts might not be allowed to read it.
 for _codec in ("ascii", "utf-8"):
     codecs.lookup(_codec)

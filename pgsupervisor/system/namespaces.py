@@ -41,9 +41,10 @@ def known_as(number: int) -> list[int]:
 def _own_number(pid: int) -> int | None:
     """Return a process's id in its own namespace, the innermost; None if it has ended or is not ours to look at."""
     try:
-        status = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="surrogateescape")
+        status = Path(f"/proc/{pid}/status").read_bytes()
     except OSError:
         return None
-    lines = [line for line in status.splitlines() if line.startswith("NSpid:")]
+    # As bytes: of all that Python takes for the end of a line in a text, a process can have most in its name.
+    lines = [line for line in status.split(b"\n") if line.startswith(b"NSpid:")]
     # A kernel without such namespaces has but one number for a process.
     return int(lines[0].split()[-1]) if lines else pid

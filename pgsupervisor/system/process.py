@@ -140,8 +140,9 @@ class Process:
     def catches(self, number: signal.Signals) -> bool:
         """Tell whether the process has a handler for a signal, so that the signal does not just end it."""
         with contextlib.suppress(FileNotFoundError, ProcessLookupError):
-            for line in Path(f"/proc/{self.pid}/status").read_text(encoding="utf-8").splitlines():
-                if line.startswith("SigCgt:"):
+            # As bytes: a process can have any in its name, but no line end.
+            for line in Path(f"/proc/{self.pid}/status").read_bytes().split(b"\n"):
+                if line.startswith(b"SigCgt:"):
                     return bool(int(line.split()[1], base=16) >> (number - 1) & 1)
         return False
 

@@ -51,14 +51,15 @@ def remote_filesystem(device: int) -> str | None:
 
 def filesystem(device: int) -> str | None:
     """Return the type of the filesystem with this st_dev; None if it cannot be told."""
-    return mounted_type(_MOUNTS.read_text(encoding="utf-8", errors="surrogateescape"), device)
+    return mounted_type(os.fsdecode(_MOUNTS.read_bytes()), device)
 
 
 def mounted_type(mounts: str, device: int) -> str | None:
     """Return the type of the filesystem with this st_dev by a mount table; None if it is not in there."""
     number = f"{os.major(device)}:{os.minor(device)}"
-    for line in mounts.splitlines():
+    # Not splitlines: a mount point can have in its name what that takes for the end of a line.
+    for line in mounts.split("\n"):
         mount, _, filesystem = line.partition(" - ")
-        if mount.split()[2] == number:
-            return filesystem.split()[0]
+        if mount.split(" ")[2:3] == [number]:
+            return filesystem.split(" ")[0]
     return None

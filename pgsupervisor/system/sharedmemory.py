@@ -47,12 +47,12 @@ def is_attached(pid: int, segment: Segment) -> bool:
     Raises PermissionError if it is not ours to know.
     """
     key, number = segment
-    named = f"/SYSV{key & _ALL_BITS:08x}"
+    named = b"/SYSV%08x" % (key & _ALL_BITS)
     try:
-        with open(f"/proc/{pid}/maps", encoding="utf-8", errors="surrogateescape") as maps:
-            # address, permissions, offset, device, inode, and what is mapped
+        with open(f"/proc/{pid}/maps", "rb") as maps:
+            # address, permissions, offset, device, inode, and what is mapped: a path may have any bytes but a line end
             mapped = (line.split(maxsplit=5) for line in maps if named in line)
-            return any(each[4] == str(number) for each in mapped)
+            return any(each[4] == b"%d" % number for each in mapped)
     except (FileNotFoundError, ProcessLookupError):
         return False
 

@@ -40,6 +40,20 @@ def test_drop_what_is_not_there(cluster: Cluster) -> None:
     cluster.drop()
 
 
+@pytest.mark.parametrize(
+    ("name", "content"), [("PG_VERSION", b"../15"), ("PG_VERSION", b"\xff"), ("global/pg_control", b"1")]
+)
+def test_files_elsewhere_that_nobody_can_name(cluster: Cluster, name: str, content: bytes) -> None:
+    """Where a data directory does not say what its part of a tablespace is called, nothing is removed."""
+    data = Path(cluster.data_directory)
+    (data / "pg_tblspc" / "1").symlink_to(data)
+    (data / name).write_bytes(content)
+    before = sorted(data.rglob("*"))
+    with pytest.raises(ClusterError, match="nothing was removed"):
+        cluster.drop()
+    assert sorted(data.rglob("*")) == before
+
+
 def test_files_elsewhere(cluster: Cluster, short_directory: Path, server_user: User | None) -> None:
     """A write-ahead log and tablespaces that lie elsewhere go too; what others have in the same places stays."""
     data = Path(cluster.data_directory)

@@ -1,0 +1,103 @@
+"""Reading files that belong to somebody else, so that none of them does us harm.
+
+Whoever owns a directory can put anything under the name that we read: a FIFO, which may take for ever to open; a
+device, with which that may do anything; a file of any size, which costs nothing as long as it is sparse; or files that
+lead to each other without end. So what a name leads to is looked at before it is opened, and no more is read than may
+be. Symbolic links are followed, as those who read such files in the ordinary way do.
+"""
+
+from __future__ import annotations
+
+import errno
+import os
+import stat
+from collections.abc import Iterator
+from contextlib import contextmanager
+from itertools import islice
+from typing import BinaryIO
+
+_FILE_COST = 256
+_LINE_COST = 64
+"""How many bytes a file or a name, and a line, count for besides their own: about what it costs to deal with them."""
+
+
+def content_of(path: str, limit: int) -> bytes:
+    """Return the content of a file of up to `limit` bytes.
+
+    Raises OSError: IsADirectoryError for a directory, EINVAL for what is no file either, EFBIG for one that is larger.
+    """
+    with _opened(path) as file:
+        if os.fstat(file.fileno()).st_size > limit:
+            raise _too_large(path)
+        return file.read(limit) or b""
+
+
+def beginning_of(path: str, most: int) -> bytes:
+    """Return the first `most` bytes of a file, or all that it has.
+
+    Raises OSError as `content_of` does, but for the size.
+    """
+    with _opened(path) as file:
+        return file.read(most) or b""
+
+
+class Allowance:
+    """How much may be read of some files that lead to each other: so many bytes, of all of them together.
+
+    Each of them, each line, and each name in a directory counts for more than its bytes, so that there is an end to
+    empty ones as well.
+    """
+
+    def __init__(self, limit: int) -> None:
+        self._left = limit
+
+    def content_of(self, path: str) -> bytes:
+        """Return the content of a file. Raises OSError; EFBIG where there is no allowance left for it."""
+        content = content_of(path, self._left)
+        lines = _LINE_COST * content.count(b"\n")
+        affordable = len(content) + lines <= self._left
+        self._left = max(0, self._left - len(content) - _FILE_COST - (lines if affordable else 0))
+        if not affordable:
+            raise _too_large(path)
+        return content
+
+    def entries_of(self, directory: str) -> list[os.DirEntry[str]]:
+        """Return what is in a directory. Raises OSError; EFBIG where there is no allowance left for it."""
+        most = self._left // _FILE_COST
+        with os.scandir(directory) as found:
+            entries = list(islice(found, most + 1))
+        self._left = max(0, self._left - _FILE_COST * len(entries))
+        if len(entries) > most:
+            raise _too_large(directory)
+        return entries
+
+
+@contextmanager
+def _opened(path: str) -> Iterator[BinaryIO]:
+    # The descriptor keeps what was looked at from being exchanged before it is opened.
+    named = os.open(path, os.O_PATH | os.O_CLOEXEC)
+    try:
+        _check_file(os.fstat(named).st_mode)
+        with open(f"/proc/self/fd/{named}", "rb", opener=_open_at_once) as file:
+            yield file
+    except OSError as error:
+        error.filename = path
+        raise
+    finally:
+        os.close(named)
+
+
+def _check_file(mode: int) -> None:
+    if stat.S_ISDIR(mode):
+        raise IsADirectoryError(errno.EISDIR, os.strerror(errno.EISDIR))
+    if not stat.S_ISREG(mode):
+        raise OSError(errno.EINVAL, "Not a regular file")
+
+
+def _open_at_once(path: str, flags: int) -> int:
+    """Open a file without waiting for whoever has a lease on it (fcntl(2)), or, in /proc, for news in it."""
+    return os.open(path, flags | os.O_NONBLOCK)
+
+
+def _too_large(path: str) -> OSError:
+    return OSError(errno.EFBIG, os.strerror(errno.EFBIG), path)

@@ -10,6 +10,7 @@ import tempfile
 from collections.abc import Generator, Iterator
 from pathlib import Path
 
+import fuzzing
 import pytest
 from hypothesis import HealthCheck, settings
 from machine import INSTALLATIONS, SERVER_USER, STAGED, NewDataDirectory, lent, make_directory, remove_directory
@@ -25,14 +26,20 @@ settings.load_profile("tests")
 
 
 def pytest_addoption(parser: pytest.Parser) -> None:
-    """Say how long the test in `tests/chaos` goes on, and with which seed."""
+    """Say how much the fuzzers try, and how long the test in `tests/chaos` goes on, and with which seed."""
+    fuzz = parser.getgroup("fuzz")
+    fuzz.addoption("--fuzz", type=int, default=1, metavar="TIMES", help="so many times as many examples as usual")
     chaos = parser.getgroup("chaos")
     chaos.addoption("--chaos-seconds", type=float, default=60.0, help="how long the chaos lasts (default: 60)")
     chaos.addoption("--chaos-seed", type=int, default=secrets.randbelow(10**6), help="what makes it (default: random)")
 
 
-def pytest_configure() -> None:
-    """Take SIGINT and SIGHUP: one that our caller ignores, as a shell or nohup does in the background, is inherited."""
+def pytest_configure(config: pytest.Config) -> None:
+    """Hear what the fuzzers must know before they are imported.
+
+    Take SIGINT and SIGHUP: one that our caller ignores, as a shell or nohup does in the background, is inherited.
+    """
+    fuzzing.TIMES = config.getoption("--fuzz")
     signal.signal(signal.SIGINT, signal.default_int_handler)
     signal.signal(signal.SIGHUP, signal.SIG_DFL)
 

@@ -9,35 +9,16 @@ from __future__ import annotations
 import asyncio
 import json
 
+import fuzzing
 from control import LIMIT, Door, Stranger, play
-from hypothesis import given, settings
+from fuzzing import NUMBERS, examples
+from hypothesis import given
 from hypothesis import strategies as st
 
 from pgsupervisor.control.protocol import decode_request
 from pgsupervisor.errors import MalformedMessageError
 
-STRANGE = (
-    "../a",
-    "a/../../etc/shadow",
-    "a\0",
-    "a\nb",
-    "\x1b]0;owned\x07\x1b[2J",
-    "*a" * 60 + "b",
-    "[" * 200,
-    "[!]-a&&b~~c||d--e]",
-    "\U0010ffff",
-    "\ud800",
-    "A" * 300,
-    "",
-)
-
-TEXTS = st.sampled_from(("a", "b", "all", "*", "work_mem", "8MB", "fast", "smart", "0", *STRANGE)) | st.text(max_size=8)
-
-NUMBERS = (
-    st.sampled_from((-1, 0, 1, 2**31, 2**63 - 1, -(2**63), 2**64, 10**400, 1e308, -1e308, 5e-324, float("nan")))
-    | st.integers()
-    | st.floats()
-)
+TEXTS = st.sampled_from(("a", "b", "all", "*", "work_mem", "8MB", "fast", "smart", "0", "\ud800")) | fuzzing.TEXTS
 
 VALUES = st.recursive(
     st.none() | st.booleans() | NUMBERS | TEXTS,
@@ -124,7 +105,7 @@ async def is_answered(one: Stranger, asked: bytes) -> None:
 
 
 @given(asked=st.lists(REQUESTS.map(lambda request: frame(*request)), min_size=1, max_size=10))
-@settings(max_examples=100)
+@examples(100)
 def test_whatever_is_asked(asked: list[bytes]) -> None:
     """Each request is answered, or its connection closed; others are served, and nothing of ours goes wrong."""
 

@@ -160,7 +160,7 @@ def test_versions(version: str, kind: str, info: VersionInfo) -> None:
     assert installation.major == info[0]
 
 
-@pytest.mark.parametrize("version", ["", "PostgreSQL", "15.18", "PostgreSQL devel"])
+@pytest.mark.parametrize("version", ["", "PostgreSQL", "15.18", "PostgreSQL devel", "PostgreSQL " + "9" * 5000])
 def test_a_version_that_cannot_be_understood(version: str) -> None:
     """What is no version is an error that shows one."""
     with pytest.raises(InstallationError) as caught:

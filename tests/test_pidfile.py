@@ -51,7 +51,24 @@ def test_a_file_cut_off_anywhere(length: int) -> None:
 
 
 @pytest.mark.parametrize(
-    "text", ["", "\n", "4711", "0\n", "-\n", "x\n", "+1\n", "1_0\n", "1.5\n", "²\n", "99999999999999\n", "\0\n", "-0\n"]
+    "text",
+    [
+        "",
+        "\n",
+        "4711",
+        "0\n",
+        "-\n",
+        "x\n",
+        "+1\n",
+        "1_0\n",
+        "1.5\n",
+        "²\n",
+        "99999999999999\n",
+        "\x851\n",
+        "\x1c\x851\n",
+        "\0\n",
+        "-0\n",
+    ],
 )
 def test_no_pid_file_at_all(text: str) -> None:
     """Text without a process id in its first line says nothing."""

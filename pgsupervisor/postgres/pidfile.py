@@ -42,7 +42,7 @@ Status = Literal["starting", "ready", "standby", "stopping"]
 
 _STATUSES: dict[str, Status] = {status: status for status in get_args(Status)}
 
-_PID = re.compile(r"-?[1-9][0-9]{0,8}", re.ASCII)
+_PID = re.compile(r"\s*(-?[1-9][0-9]{0,8})\s*", re.ASCII)
 
 _NUMBER = re.compile(r"\s*[+-]?[0-9]{1,18}\s*", re.ASCII)
 """What is read as a number, so that it fits 64 bits."""
@@ -85,11 +85,12 @@ def parse(text: str) -> PidFile | None:
     """
     lines = text.split("\n")[:-1]
     lines += [""] * (8 - len(lines))
-    if not _PID.fullmatch(lines[0].strip()):
+    pid = _PID.fullmatch(lines[0])
+    if pid is None:
         return None
     memory = [_number(word) for word in lines[6].split()]
     return PidFile(
-        pid=int(lines[0]),
+        pid=int(pid[1]),
         data_directory=lines[1] or None,
         started=_number(lines[2]),
         port=_number(lines[3]),

@@ -13,16 +13,16 @@ A new connection sees a reload that was ordered before it: the postmaster looks 
 
 from __future__ import annotations
 
-import json
 import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
-from typing import Any, Literal, TypeAlias
+from typing import Literal, TypeAlias
 
 from pgsupervisor.errors import ClusterError, InstallationError, ProbeError
 from pgsupervisor.postgres import command
+from pgsupervisor.postgres.answers import Answers, FileRow, SettingRow, read
 from pgsupervisor.postgres.authfile import RULES, Rules, rules_file
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lexer import fold
@@ -106,10 +106,30 @@ def inspect(cluster: Cluster, *, patience: float = PATIENCE) -> Inspection:
     Raises ProbeError if it cannot be asked: none runs, it does not let us in, we are no superuser there, or it has not
     answered after `patience` seconds.
     """
-    answers, said = _ask(cluster, _questions(cluster.installation.major), patience)
-    rows: list[_FileRow] = answers["written"] or []
+    finished = _ask(cluster, _questions(cluster.installation.major), patience)
+    found = None if finished.returncode != 0 else inspection(finished.stdout, finished.stderr)
+    if found is None:
+        raise ProbeError(_reason(finished.stderr) or f"psql ended with status {finished.returncode}")
+    return found
+
+
+def inspection(printed: str, said: str) -> Inspection | None:
+    """Return what psql `printed` of a server's answers, and `said` besides; None if not all of them are there. Pure.
+
+    Raises ProbeError if it is nothing that a server answers, or says that there is no answer.
+    """
+    try:
+        answers = read(printed)
+        return None if answers is None else _inspection(answers, said)
+    except (ValueError, ArithmeticError) as error:
+        raise ProbeError("what answers at its socket is no server of PostgreSQL's; look what listens there") from error
+
+
+def _inspection(answers: Answers, said: str) -> Inspection:
+    """Return what answers say. Raises ValueError or ArithmeticError where something is to be a number, and is none."""
+    rows = answers["written"] or []
     written = tuple(
-        Written(path, line, fold(name), value or "", applied, error)
+        Written(path, line or 0, fold(name), value or "", applied, error)
         for path, line, name, value, applied, error, _ in rows
         if path is not None and name is not None
     )
@@ -129,15 +149,6 @@ def inspect(cluster: Cluster, *, patience: float = PATIENCE) -> Inspection:
     )
     return Inspection(settings, written, mistakes)
 
-
-_Answers: TypeAlias = dict[str, Any]
-"""What JSON said, by the name of the question: each has a shape of its own."""
-
-_SettingRow: TypeAlias = tuple[str, str | None, str | None, str | None, str, str, bool]
-"""A row of pg_settings: name, value, default, unit, kind, source, pending."""
-
-_FileRow: TypeAlias = tuple[str | None, int, str | None, str | None, bool, str | None, str | None]
-"""A row of pg_file_settings: file, line, name, value, applied, error; and what the server goes by."""
 
 _OCTAL = frozenset({"data_directory_mode", "log_file_mode", "unix_socket_permissions"})
 """Integers that SHOW prints as modes (their show hooks in guc_tables.c)."""
@@ -210,8 +221,8 @@ _USUAL_ROLE = "postgres"
 """What a superuser is called where he is not called like the OS user: the role that most administrators give initdb."""
 
 
-def _ask(cluster: Cluster, questions: str, patience: float) -> tuple[_Answers, str]:
-    """Return the answers by name, and what psql said besides. Raises ProbeError if there are none."""
+def _ask(cluster: Cluster, questions: str, patience: float) -> subprocess.CompletedProcess[str]:
+    """Return what psql printed and said. Raises ProbeError if that is nothing."""
     try:
         finished = _psql(cluster, questions, patience, {})
         if finished.returncode == _NOT_LET_IN:
@@ -221,13 +232,7 @@ def _ask(cluster: Cluster, questions: str, patience: float) -> tuple[_Answers, s
         raise ProbeError(f"the server did not answer within {patience:g} s") from error
     except (InstallationError, ClusterError, OSError) as error:
         raise ProbeError(str(error)) from error
-    answers: _Answers = {}
-    # Not splitlines: JSON leaves more than one kind of line end as it is.
-    for line in finished.stdout.split("\n"):
-        answers |= json.loads(line or "{}")
-    if finished.returncode != 0 or not {"settings", "written", "hba"} <= answers.keys():
-        raise ProbeError(_reason(finished.stderr) or f"psql ended with status {finished.returncode}")
-    return answers, finished.stderr
+    return finished
 
 
 def _psql(
@@ -272,7 +277,7 @@ def _reason(said: str) -> str:
     return _NOISE.sub("", next(telling, lines[0] if lines else ""), count=1)
 
 
-def _running(row: _SettingRow, written: str | None) -> Running:
+def _running(row: SettingRow, written: str | None) -> Running:
     """Make a setting of a row of pg_settings and of what the files say last of it."""
     name, reset, boot, unit, kind, source, pending = row
     raw, default = reset or "", boot or ""
@@ -289,7 +294,7 @@ def _rules_setting(part: Rules, settings: Mapping[str, Running], written: str | 
     return replace(running, default=rules_file(part, directory, None), pending=pending)
 
 
-def _mistakes_in_settings(rows: Iterable[_FileRow], config_file: str, messages: list[str]) -> Iterator[Mistake]:
+def _mistakes_in_settings(rows: Iterable[FileRow], config_file: str, messages: list[str]) -> Iterator[Mistake]:
     """Yield what is wrong with the settings in the files."""
     wrong = [(path, line, name, error) for path, line, name, _, _, error, _ in rows if error is not None]
     refusals = _refusals([name for _, _, name, error in wrong if name and error == _NOT_APPLIED], messages)
@@ -297,7 +302,7 @@ def _mistakes_in_settings(rows: Iterable[_FileRow], config_file: str, messages: 
         why = refusals[name] if name in refusals else _in_full(error, f' in file "{path}" line {line}', messages)
         if _WAITS not in why:
             about = None if name is None else fold(name)
-            yield Mistake("settings", path or config_file, line if path else 0, why, about)
+            yield Mistake("settings", path or config_file, line or 0, why, about)
 
 
 def _refusals(names: list[str], messages: list[str]) -> dict[str, str]:
@@ -339,7 +344,7 @@ def _messages(said: str) -> list[str]:
     return messages
 
 
-def _mistakes_in_rules(part: Rules, file: str, answers: _Answers) -> Iterator[Mistake]:
+def _mistakes_in_rules(part: Rules, file: str, answers: Answers) -> Iterator[Mistake]:
     """Yield what is wrong with pg_hba.conf or pg_ident.conf, whose path is `file`."""
     answer = answers.get(part, {})
     failed = answer.get("failed", "")
@@ -351,4 +356,4 @@ def _mistakes_in_rules(part: Rules, file: str, answers: _Answers) -> Iterator[Mi
         # Nobody could log in, so the server takes it for a mistake (load_hba in hba.c).
         yield Mistake(part, file, 0, "contains no entries")
     for path, line, why in answer.get("mistakes") or ():
-        yield Mistake(part, path, line, why)
+        yield Mistake(part, path or file, line, why)

@@ -83,11 +83,11 @@ def same(written: str, raw: str, unit: str | None, kind: str) -> bool:
 
 
 def _units(unit: str) -> tuple[dict[str, int], int]:
-    """Return the table that a base unit belongs to, and the size of the base unit in it."""
+    """Return the table that a base unit belongs to, and the size of the base unit in it. Raises ValueError for none."""
     found = _BASE.fullmatch(unit)
-    if found is None:
+    units = _MEMORY if found is not None and found[2] in _MEMORY else _TIME
+    if found is None or found[2] not in units:
         raise ValueError(f"{unit!r} is no unit of a setting")
-    units = _MEMORY if found[2] in _MEMORY else _TIME
     return units, int(found[1] or 1) * units[found[2]]
 
 

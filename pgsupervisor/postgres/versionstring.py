@@ -23,7 +23,9 @@ VersionInfo = tuple[int, int, int, str, int]
 STATES = ("devel", "alpha", "beta", "rc", "final")
 """The states of a version, in the order of its life."""
 
-PATTERN = re.compile(r"(\d+)(?:\.(\d+))?(?:\.(\d+))?(?:(devel|alpha|beta|rc)(\d+)?)?", re.ASCII)
+_DIGITS = r"(\d{1,9})(?!\d)"
+
+PATTERN = re.compile(rf"{_DIGITS}(?:\.{_DIGITS})?(?:\.{_DIGITS})?(?:(devel|alpha|beta|rc)(?:{_DIGITS})?)?", re.ASCII)
 """The number of a version, wherever it stands."""
 
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gzip
 import os
 import struct
+import tempfile
 from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
+from disks import needs_mount, small_disk
 from hypothesis import given
 from hypothesis import strategies as st
 
@@ -148,6 +150,44 @@ def test_a_damaged_archive(tmp_path: Path, damaged: bytes) -> None:
     archive = f"{fill(tmp_path, {'log.1.gz': damaged})}.1.gz"
     with pytest.raises(gzip.BadGzipFile, match=archive):
         archives.open_archive(archive)
+
+
+@pytest.mark.parametrize(
+    "bomb",
+    [
+        gzip.compress(bytes(1 << 20))[:-4] + bytes(4),
+        gzip.compress(b"") + bytes(1 << 20),
+        gzip.compress(b"")[:3] + b"\x08" + bytes(6) + b"x" * (1 << 20),
+        gzip.compress(TEXT) * 1000,
+    ],
+    ids=["longer than it says", "zeros behind it", "a name without an end", "many in one"],
+)
+def test_a_bomb(tmp_path: Path, bomb: bytes) -> None:
+    """An archive that would take much longer to unpack, or more room, than it says is taken for a damaged one."""
+    archive = f"{fill(tmp_path, {'log.1.gz': bomb})}.1.gz"
+    with pytest.raises(gzip.BadGzipFile, match=archive):
+        archives.open_archive(archive)
+
+
+@needs_mount
+def test_no_room_to_unpack(short_directory: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """An archive is unpacked where others have as much room left as it takes, or not at all."""
+    with small_disk(short_directory / "tmp", 8) as disk:
+        monkeypatch.setattr(tempfile, "tempdir", str(disk.path))
+        for megabytes, fits in ((3, True), (5, False)):
+            archive = f"{fill(short_directory, {'log.1.gz': gzip.compress(bytes(megabytes << 20))})}.1.gz"
+            if fits:
+                archives.open_archive(archive).close()
+            else:
+                with pytest.raises(OSError, match="No space left on device"):
+                    archives.open_archive(archive)
+
+
+def test_what_is_not_compressed(tmp_path: Path) -> None:
+    """An archive of 4 GiB stays as it is: compressed, it could not tell its size."""
+    log = fill(tmp_path, plain_names("log.1", "log.2", "log.3"))
+    os.truncate(f"{log}.2", 1 << 32)
+    assert archives.compressible(log) == [f"{log}.3", f"{log}.1"]
 
 
 def test_an_archive_that_leads_elsewhere(tmp_path: Path) -> None:

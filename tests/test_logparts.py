@@ -183,3 +183,22 @@ def test_a_file_that_is_gone(tmp_path: Path) -> None:
         last_lines(log.parts, 5)
     with pytest.raises(FileNotFoundError):
         first_since(log.parts, 1, moment)
+
+
+def with_a_hole(path: Path, before: bytes, size: int, after: bytes) -> Part:
+    """Return a part with lines, and between them a line of zeros that takes no room."""
+    with path.open("wb") as file:
+        file.write(before)
+        file.seek(size)
+        file.write(after)
+    return Part(str(path), 0, path.stat().st_size, partial(_open, path))
+
+
+@pytest.mark.parametrize("size", [1 << 40, 1 << 42])
+def test_a_hole(tmp_path: Path, size: int) -> None:
+    """A line without an end, which costs whoever writes it nothing, is not read through, but what is behind is."""
+    part = with_a_hole(tmp_path / "1", b"@1;\n@2;\n", size, b"\n@3;\n@4;\n")
+    assert [part.end - last_lines([part], lines) for lines in (1, 2, 10)] == [4, 8, 256 << 20]
+    assert first_since([part], 0, moment) == 0
+    # Within the hole nothing tells whether what is sought comes before or behind.
+    assert 4 <= (first_since([part], 3, moment) or 0) <= size + 1

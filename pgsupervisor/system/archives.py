@@ -10,6 +10,7 @@ means a whole file or nothing, and is only given away after it was freed.
 from __future__ import annotations
 
 import contextlib
+import errno
 import gzip
 import os
 import shutil
@@ -28,6 +29,9 @@ _TRAILER = 4
 """Bytes at the end of a compressed file that say how long it was (RFC 1952), modulo 4 GiB."""
 
 _CHUNK = 1 << 20
+
+_TOO_LARGE = 1 << 32
+"""Bytes of an archive that is not compressed, as nobody could tell its size then."""
 
 
 def archives(log: str) -> list[str]:
@@ -72,6 +76,14 @@ def plain(log: str) -> list[str]:
     return [path for path in reversed(archives(log)) if not path.endswith(_COMPRESSED)]
 
 
+def compressible(log: str) -> list[str]:
+    """Return the paths of the archives that can be compressed, and are not, the oldest first.
+
+    Raises OSError.
+    """
+    return [path for path in plain(log) if size_of(path) < _TOO_LARGE]
+
+
 def compress(archive: str, into: int) -> None:
     """Write an archive into a file that is open, compressed, and bring that to the disk; it is as old as the archive.
 
@@ -95,31 +107,57 @@ def replace_by_compressed(archive: str, compressed: str) -> None:
 def open_archive(path: str) -> BinaryIO:
     """Open an archive for reading at any place; one that is compressed is unpacked into a file without a name.
 
+    An archive belongs to whom its log belongs, who can put anything there: it is unpacked only as far as it says how
+    long it is, and so that others have room as well.
+
     Raises OSError, also for one that is compressed and damaged.
     """
     source = open_guarded(path)
     if not path.endswith(_COMPRESSED):
         return source
-    with contextlib.ExitStack() as failed:
+    with source, contextlib.ExitStack() as failed:
+        size = _size_in(source, compressed=True)
+        if size > shutil.disk_usage(tempfile.gettempdir()).free // 2:
+            raise OSError(errno.ENOSPC, os.strerror(errno.ENOSPC), path)
         unpacked = failed.enter_context(tempfile.TemporaryFile())
-        with source, gzip.GzipFile(fileobj=source) as packed:
-            try:
-                shutil.copyfileobj(packed, unpacked, _CHUNK)
-            except (EOFError, zlib.error, gzip.BadGzipFile) as error:
-                raise gzip.BadGzipFile(f"{path} is damaged") from error
+        try:
+            _unpack(source, size, unpacked)
+        except (EOFError, zlib.error, gzip.BadGzipFile) as error:
+            raise gzip.BadGzipFile(f"{path} is damaged") from error
         unpacked.seek(0)
         failed.pop_all()
     return unpacked
 
 
+def _unpack(source: BinaryIO, size: int, into: BinaryIO) -> None:
+    """Unpack a file whose unpacked content has that size; what is no such file is refused before it takes long.
+
+    Raises EOFError, zlib.error and gzip.BadGzipFile.
+    """
+    # What cannot be compressed becomes longer by 5 bytes in 64 KiB (RFC 1951), and there is a header.
+    if os.fstat(source.fileno()).st_size > size + size // 1000 + 1000:
+        raise gzip.BadGzipFile
+    source.seek(0)
+    with gzip.GzipFile(fileobj=source) as packed:
+        while piece := packed.read(min(_CHUNK, size + 1)):
+            size -= len(piece)
+            if size < 0:
+                raise gzip.BadGzipFile
+            into.write(piece)
+
+
 def size_of(path: str) -> int:
     """Return how many bytes of the log are in an archive."""
     with open_guarded(path) as file:
-        size = file.seek(0, os.SEEK_END)
-        if not path.endswith(_COMPRESSED) or size < _TRAILER:
-            return size
-        file.seek(size - _TRAILER)
-        return int.from_bytes(file.read(_TRAILER), "little")
+        return _size_in(file, compressed=path.endswith(_COMPRESSED))
+
+
+def _size_in(file: BinaryIO, *, compressed: bool) -> int:
+    size = file.seek(0, os.SEEK_END)
+    if not compressed or size < _TRAILER:
+        return size
+    file.seek(size - _TRAILER)
+    return int.from_bytes(file.read(_TRAILER), "little")
 
 
 def open_guarded(path: str) -> BinaryIO:

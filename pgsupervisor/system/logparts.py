@@ -18,6 +18,12 @@ _BLOCK = 64 * 1024
 """Bytes that are read at a time from the end; and of a line, those in which its end is looked for at a time."""
 
 
+_MOST = 256 << 20
+_FAR = 8 << 20
+"""Bytes in which lines are counted from the end, and in which one is looked for that says when it was written. Whoever
+owns a log can have a line without an end in it that costs him nothing: a hole."""
+
+
 @dataclass(frozen=True, slots=True)
 class Part:
     """A file with a part of a log: the position at which it begins, its size, and what opens it for reading."""
@@ -36,10 +42,10 @@ class Part:
 def last_lines(parts: Sequence[Part], lines: int, most: int | None = None) -> int:
     """Return the position at which the last `lines` lines begin, but no more than the last `most` bytes. Blocks.
 
-    A last line without an end counts. Raises OSError.
+    `most` is 256 MiB if it is None. A last line without an end counts. Raises OSError.
     """
     end = parts[-1].end
-    earliest = parts[0].begin if most is None else max(parts[0].begin, end - most)
+    earliest = max(parts[0].begin, end - (_MOST if most is None else most))
     wanted = lines
     if lines <= 0:
         return end
@@ -93,7 +99,10 @@ def _end_with_a_line(parts: Sequence[Part]) -> bool:
 
 
 def _search(file: BinaryIO, low: int, size: int, when: float, moment: Moment) -> int:
-    """Return the offset of the first line from `low` on that was written at `when` or later, else the `size`."""
+    """Return the offset of the first line from `low` on that was written at `when` or later, else the `size`.
+
+    Where lines are far apart that say so, it may be that of an earlier line.
+    """
     high = size
     while low < high:
         middle = (low + high) // 2
@@ -102,24 +111,29 @@ def _search(file: BinaryIO, low: int, size: int, when: float, moment: Moment) ->
             low = found[0] + 1
         else:
             high = middle
-    return next((offset for offset, _ in _moments(file, low, size, moment)), size)
+    return next((offset for offset, _ in _moments(file, low, size, moment)), size if size - low <= _FAR else low)
 
 
 def _moments(file: BinaryIO, start: int, end: int, moment: Moment) -> Iterator[tuple[int, float]]:
-    """Yield offset and moment of each line that begins in a range of a file and says when it was written."""
+    """Yield offset and moment of each line that begins in a range of a file and says when it was written.
+
+    It ends where none says so for long.
+    """
     file.seek(max(0, start - 1))
+    far = start + _FAR
     if start:
-        _skip_line(file)
-    while (offset := file.tell()) < end and (line := file.readline(_BLOCK)):
+        _skip_line(file, far)
+    while (offset := file.tell()) < min(end, far) and (line := file.readline(_BLOCK)):
         when = moment(line)
         if when is not None:
             yield offset, when
+            far = offset + _FAR
         if not line.endswith(b"\n"):
-            _skip_line(file)
+            _skip_line(file, far)
 
 
-def _skip_line(file: BinaryIO) -> None:
-    while (rest := file.readline(_BLOCK)) and not rest.endswith(b"\n"):
+def _skip_line(file: BinaryIO, far: int) -> None:
+    while file.tell() < far and (rest := file.readline(_BLOCK)) and not rest.endswith(b"\n"):
         pass
 
 

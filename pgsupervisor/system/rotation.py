@@ -165,7 +165,7 @@ class RotatedLog:
         """
         with self.accessed(), self._opened(os.O_RDONLY) as log:
             fcntl.flock(log, fcntl.LOCK_EX)
-            plain = archives.plain(self.path)
+            plain = archives.compressible(self.path)
             if not plain:
                 return False
             with self._new_part(log) as part:

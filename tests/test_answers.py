@@ -36,6 +36,13 @@ def test_half_an_answer() -> None:
     assert inspection(printed(settings=SETTINGS), "") is None
 
 
+@pytest.mark.parametrize("why", ["", "out of memory"])
+def test_rules_that_cannot_be_asked_for(why: str) -> None:
+    """Why the server could not say what it makes of its rules is told, if it says why."""
+    with pytest.raises(ProbeError, match=f"^{why}$"):
+        inspection(printed(settings=SETTINGS, written=None, hba={"failed": why}), "")
+
+
 @pytest.mark.parametrize(
     "answered",
     [

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+import threading
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import replace
@@ -148,6 +149,19 @@ def test_hold(programs: _Programs) -> None:
     assert hold(NO_PID) is None
     with pytest.raises(ProcessLookupError):
         Process(NO_PID)
+
+
+def test_a_thread_is_no_process() -> None:
+    """A number that only a thread has is that of no process: an old postmaster.pid may well have it."""
+    over = threading.Event()
+    thread = threading.Thread(target=over.wait)
+    thread.start()
+    try:
+        assert thread.native_id is not None
+        assert hold(thread.native_id) is None
+    finally:
+        over.set()
+        thread.join()
 
 
 def test_signal(programs: _Programs) -> None:

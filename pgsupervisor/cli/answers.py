@@ -1,11 +1,19 @@
 """What the daemon answers, as types: the client's reading of `io.pgsupervisor.varlink`, which explains each field.
 
-The daemon keeps to its interface, so nothing is checked again here.
+Whether an answer is what it must be is checked once (`told`): whatever listens at the socket, a client ends with an
+error that says so.
 """
 
 from __future__ import annotations
 
-from typing import NotRequired, TypedDict
+from collections.abc import Mapping
+from functools import cache
+from types import NoneType, UnionType
+from typing import NotRequired, TypedDict, TypeVar, cast, get_args, get_origin, get_type_hints, is_typeddict
+
+from pgsupervisor.errors import MalformedMessageError
+
+Answer = TypeVar("Answer")
 
 
 class Cluster(TypedDict):
@@ -112,13 +120,19 @@ class Problems(TypedDict):
 
 
 class LogPiece(TypedDict):
-    """One answer of GetLog. The last one has no name, and one that says why a log cannot be read has no position."""
+    """One answer of GetLog with a piece of a log; the last answer has none."""
 
     name: str
     source: str
     text: str
-    position: NotRequired[str]
-    why: NotRequired[str]
+    position: str
+
+
+class LogRefused(TypedDict):
+    """One answer of GetLog that says why a log cannot be read."""
+
+    name: str
+    why: str
 
 
 class Upgraded(TypedDict):
@@ -137,3 +151,41 @@ class Daemon(TypedDict):
     started: float
     inventory: str
     clusters: int
+
+
+def told(kind: type[Answer], said: Mapping[str, object]) -> Answer:
+    """Return what a daemon said as the kind of answer that it must be.
+
+    Raises MalformedMessageError if it is none.
+    """
+    if not _fits(said, kind):
+        raise MalformedMessageError(f"an answer that is no {kind.__name__}")
+    return cast("Answer", said)
+
+
+def _fits(value: object, kind: object) -> bool:
+    """Tell whether a value that JSON said is of a type of this module."""
+    if is_typeddict(kind):
+        return isinstance(value, dict) and all(
+            _fits(value[key], each) if key in value else optional for key, (each, optional) in _keys(kind).items()
+        )
+    arguments = get_args(kind)
+    if isinstance(kind, UnionType):
+        return any(_fits(value, each) for each in arguments)
+    if get_origin(kind) is list:
+        return isinstance(value, list) and all(_fits(each, arguments[0]) for each in value)
+    if get_origin(kind) is dict:
+        return isinstance(value, dict)
+    # JSON has but one kind of number, and to Python a truth value is one, too.
+    kinds = (int, float) if kind is float else (kind,)
+    return kind is object or type(value) in kinds
+
+
+@cache
+def _keys(kind: object) -> Mapping[str, tuple[object, bool]]:
+    """Return the keys of an answer, each with its type, and whether it may be left out, as whatever may be null may."""
+    found: dict[str, tuple[object, bool]] = {}
+    for key, hint in get_type_hints(kind, include_extras=True).items():
+        (each,) = get_args(hint) if get_origin(hint) is NotRequired else (hint,)
+        found[key] = (each, each is not hint or NoneType in get_args(each))
+    return found

@@ -11,15 +11,12 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
+from pgsupervisor.cli.answers import Problems, Setting, Settings, told
 from pgsupervisor.cli.progress import exit_status, last_answer, outcome_lines
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import ClusterNotRunningError
-
-if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Problems, Setting, Settings
 
 _HEADER = ("NAME", "FILE", "RUNNING", "WHERE", "NOTE")
 _WIDEST = 40
@@ -61,7 +58,7 @@ def _changes(arguments: Namespace) -> list[dict[str, str | None]]:
 
 
 def _get(client: Client, arguments: Namespace, screen: Screen) -> int:
-    answer = cast("Settings", client.call("GetConfiguration", name=arguments.name, keys=arguments.settings))
+    answer = told(Settings, client.call("GetConfiguration", name=arguments.name, keys=arguments.settings))
     if arguments.json:
         print(json.dumps(answer))
         return 0
@@ -72,7 +69,7 @@ def _get(client: Client, arguments: Namespace, screen: Screen) -> int:
 
 
 def _diff(client: Client, arguments: Namespace) -> int:
-    settings = cast("Settings", client.call("GetConfiguration", name=arguments.name, keys=[]))["settings"]
+    settings = told(Settings, client.call("GetConfiguration", name=arguments.name, keys=[]))["settings"]
     if settings and all(setting.get("running") is None for setting in settings):
         raise ClusterNotRunningError(f"{arguments.name}: no server runs that its files could be compared with")
     differing = [setting for setting in settings if setting["differs"]]
@@ -86,7 +83,7 @@ def _diff(client: Client, arguments: Namespace) -> int:
 
 
 def _check(client: Client, arguments: Namespace) -> int:
-    answer = cast("Problems", client.call("CheckConfiguration", name=arguments.name))
+    answer = told(Problems, client.call("CheckConfiguration", name=arguments.name))
     if arguments.json:
         print(json.dumps(answer))
     else:

@@ -5,14 +5,11 @@ from __future__ import annotations
 import json
 import time
 from argparse import Namespace
-from typing import TYPE_CHECKING, cast
 
+from pgsupervisor.cli.answers import Daemon, Upgraded, told
 from pgsupervisor.cli.screen import Screen, escape
 from pgsupervisor.cli.table import duration
 from pgsupervisor.control.client import Client
-
-if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Daemon, Upgraded
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:
@@ -27,10 +24,10 @@ def run(arguments: Namespace, _screen: Screen) -> int:
             return 0
         if arguments.action == "upgrade":
             # A stream has no limit of time, as an upgrade waits for what must not be cut off.
-            (upgraded,) = client.stream("UpgradeDaemon")
-            print(json.dumps(upgraded) if arguments.json else _upgraded(cast("Upgraded", upgraded)))
+            upgraded = told(Upgraded, next(client.stream("UpgradeDaemon")))
+            print(json.dumps(upgraded) if arguments.json else _upgraded(upgraded))
             return 0
-        daemon = cast("Daemon", client.call("GetDaemon"))
+        daemon = told(Daemon, client.call("GetDaemon"))
     print(json.dumps(daemon) if arguments.json else _text(daemon, arguments.socket, time.time()))
     return 0
 

@@ -8,17 +8,14 @@ from __future__ import annotations
 
 import json
 import pwd
-import time
 from argparse import Namespace
 from collections.abc import Iterable, Iterator
 from functools import cache
-from typing import TYPE_CHECKING, cast
 
+from pgsupervisor.cli.answers import Event, Happened, told
 from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.table import moment
 from pgsupervisor.control.client import Client
-
-if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Event, Happened
 
 KEPT = 1000
 """How many events the daemon keeps; more than that nobody can be shown."""
@@ -30,7 +27,7 @@ def run(arguments: Namespace, screen: Screen) -> int:
     with Client(arguments.socket) as client:
         answers = client.stream("Monitor", **asked) if arguments.follow else iter([client.call("Monitor", **asked)])
         for answer in answers:
-            happened = cast("Happened", answer)
+            happened = told(Happened, answer)
             lines = _documents(happened) if arguments.json else _sentences(happened, screen)
             for line in lines:
                 print(line, flush=arguments.follow)
@@ -52,9 +49,9 @@ def _sentences(happened: Happened, screen: Screen) -> Iterator[str]:
         were = "event was" if missed == 1 else "events were"
         yield screen.paint(f"… {missed} {were} missed: more came than are kept", "warning")
     for event in happened.get("events") or []:
-        moment = time.strftime("%F %T", time.localtime(event["time"]))
+        when = moment(event["time"], "%F %T")
         sentence = screen.paint(escape(_sentence(event)), event["level"])
-        yield f"{moment}  {escape(event.get('cluster') or '-')}  {sentence}"
+        yield f"{when}  {escape(event.get('cluster') or '-')}  {sentence}"
 
 
 def _sentence(event: Event) -> str:

@@ -16,14 +16,12 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
-from typing import TYPE_CHECKING, TypeAlias, cast
+from typing import TypeAlias
 
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.answers import Clusters, LogPiece, LogRefused, told
+from pgsupervisor.cli.screen import Screen, as_bytes, escape
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import DaemonUnreachableError
-
-if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Clusters, LogPiece
 
 Write: TypeAlias = Callable[[str, str], None]
 """Writes whole lines of the named cluster's log."""
@@ -52,7 +50,7 @@ _SEVERITY = re.compile(rf'\b(?:{"|".join(_SEVERITIES)})(?=: |,|")')
 def run(arguments: Namespace, screen: Screen) -> int:
     """Print the logs."""
     with Client(arguments.socket) as client:
-        answer = cast("Clusters", client.call("GetStatus", names=arguments.names))
+        answer = told(Clusters, client.call("GetStatus", names=arguments.names))
     write = _writer(arguments, screen, [cluster["name"] for cluster in answer["clusters"]])
     since = None if arguments.since is None else time.time() - arguments.since
     for name, lines in _whole_lines(_pieces(arguments, since)):
@@ -88,12 +86,13 @@ def _asked(arguments: Namespace, since: float | None, positions: dict[str, str])
     begin = [{"name": name, "position": position} for name, position in positions.items()]
     with Client(arguments.socket) as client:
         for answer in client.stream("GetLog", **asked, positions=begin):
-            piece = cast("LogPiece", answer)
-            if "position" in piece:
+            if "position" in answer:
+                piece = told(LogPiece, answer)
                 positions[piece["name"]] = piece["position"]
                 yield piece
-            elif "why" in piece:
-                print(f"pgsupctl: {escape(piece['name'])}: {escape(piece['why'])}", file=sys.stderr)
+            elif "why" in answer:
+                refused = told(LogRefused, answer)
+                print(f"pgsupctl: {escape(refused['name'])}: {escape(refused['why'])}", file=sys.stderr)
 
 
 def _whole_lines(pieces: Iterator[LogPiece]) -> Iterator[tuple[str, str]]:
@@ -128,7 +127,7 @@ def _writer(arguments: Namespace, screen: Screen, names: Sequence[str]) -> Write
             return
         if prefix:
             lines = prefix + lines.removesuffix("\n").replace("\n", f"\n{prefix}") + "\n"
-        sys.stdout.buffer.write(lines.encode("utf-8", "surrogateescape"))
+        sys.stdout.buffer.write(as_bytes(lines))
 
     return write
 

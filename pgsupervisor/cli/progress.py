@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import TYPE_CHECKING, cast
 
+from pgsupervisor.cli.answers import Ordered, told
 from pgsupervisor.cli.screen import Screen
 from pgsupervisor.cli.table import sentence
 from pgsupervisor.control.protocol import Parameters
-
-if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Ordered
 
 _CLEAR = "\r\033[K"
 """Back to the line's beginning, and clear it (ECMA-48)."""
@@ -21,7 +18,7 @@ def last_answer(answers: Iterator[Parameters], screen: Screen) -> Ordered:
     answer: Ordered = {}
     try:
         for parameters in answers:
-            answer = cast("Ordered", parameters)
+            answer = told(Ordered, parameters)
             progress = answer.get("progress")
             if progress and screen.terminal:
                 line = sentence(progress["name"], progress["state"], progress["reason"], Screen())

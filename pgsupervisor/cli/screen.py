@@ -63,6 +63,14 @@ def escape(text: str) -> str:
     return text if text.isprintable() else "".join(map(_escaped, text))
 
 
+def as_bytes(text: str) -> bytes:
+    """Return the bytes of a text, in which a lone surrogate stands for a byte that was no UTF-8 (PEP 383)."""
+    try:
+        return text.encode("utf-8", "surrogateescape")
+    except UnicodeEncodeError:  # there are others as well, which stand for nothing
+        return text.encode("utf-8", "replace")
+
+
 def _escaped(character: str) -> str:
     if character.isprintable():
         return character

@@ -6,14 +6,11 @@ import json
 import time
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING, cast
 
+from pgsupervisor.cli.answers import Cluster, Clusters, told
 from pgsupervisor.cli.screen import Screen, escape
-from pgsupervisor.cli.table import duration, remark, sentence, table
+from pgsupervisor.cli.table import duration, moment, remark, sentence, table
 from pgsupervisor.control.client import Client
-
-if TYPE_CHECKING:
-    from pgsupervisor.cli.answers import Cluster, Clusters
 
 NOT_ALL_RUN = 3
 """The exit status when something is not running, also if that is what was ordered, as with supervisorctl."""
@@ -24,7 +21,7 @@ def run(arguments: Namespace, screen: Screen) -> int:
     with Client(arguments.socket) as client:
         if arguments.watch:
             return _watch(client, arguments, screen)
-        answer = cast("Clusters", client.call("GetStatus", names=arguments.names))
+        answer = told(Clusters, client.call("GetStatus", names=arguments.names))
     if arguments.json:
         print(json.dumps(answer))
     else:
@@ -37,9 +34,9 @@ def _watch(client: Client, arguments: Namespace, screen: Screen) -> int:
     """Print each change as it comes: the whole table drawn over itself on a terminal, else one line per change."""
     known: dict[str, Cluster] = {}
     drawn = 0
-    for answer in client.stream("Monitor", names=arguments.names):
-        changed = cast("Clusters", answer)["clusters"]
-        removed = cast("Clusters", answer).get("removed") or []
+    for said in client.stream("Monitor", names=arguments.names):
+        answer = told(Clusters, said)
+        changed, removed = answer["clusters"], answer.get("removed") or []
         if screen.terminal and not arguments.json:
             known |= {cluster["name"]: cluster for cluster in changed}
             known = {name: cluster for name, cluster in known.items() if name not in removed}
@@ -61,7 +58,7 @@ def _change(cluster: Cluster) -> str:
 
 def _moment(since: float) -> str:
     """Say when something began. What is drawn once must stay true, so a duration would be wrong here."""
-    return time.strftime("%b %d %H:%M:%S", time.localtime(since))
+    return moment(since, "%b %d %H:%M:%S")
 
 
 def _fit(lines: Sequence[str], screen: Screen) -> Sequence[str]:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
@@ -54,6 +55,14 @@ def duration(seconds: float) -> str:
     if hours:
         return f"{hours} h {minute} min"
     return f"{minutes} min" if minutes else f"{rest} s"
+
+
+def moment(seconds: float, form: str) -> str:
+    """Return a Unix time in words, in the form of strftime(3); a time that no clock can show is just a number."""
+    try:
+        return time.strftime(form, time.localtime(seconds))
+    except (OverflowError, ValueError, OSError):
+        return f"{seconds:g}"
 
 
 def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:

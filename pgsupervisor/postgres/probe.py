@@ -347,10 +347,10 @@ def _messages(said: str) -> list[str]:
 def _mistakes_in_rules(part: Rules, file: str, answers: Answers) -> Iterator[Mistake]:
     """Yield what is wrong with pg_hba.conf or pg_ident.conf, whose path is `file`."""
     answer = answers.get(part, {})
-    failed = answer.get("failed", "")
-    if failed.startswith("could not open"):
+    failed = answer.get("failed")
+    if failed is not None and failed.startswith("could not open"):
         yield Mistake(part, file, 0, failed.replace(f' "{file}"', ""))
-    elif failed:
+    elif failed is not None:
         raise ProbeError(failed)
     elif part == "hba" and answer["count"] == 0:
         # Nobody could log in, so the server takes it for a mistake (load_hba in hba.c).

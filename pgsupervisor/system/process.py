@@ -12,6 +12,7 @@ opened: what the facts describe then is what the descriptor holds.
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import select
 import signal
@@ -121,7 +122,7 @@ class Process:
         Raises ProcessLookupError if there is none.
         """
         self.pid = pid
-        self.pidfd = os.pidfd_open(pid) if pidfd is None else pidfd
+        self.pidfd = _pidfd_of(pid) if pidfd is None else pidfd
 
     def fileno(self) -> int:
         """Return the pidfd, which is readable once the process has ended."""
@@ -296,6 +297,16 @@ def hold(pid: int) -> Process | None:
     with contextlib.suppress(ProcessLookupError):
         return Process(pid)
     return None
+
+
+def _pidfd_of(pid: int) -> int:
+    try:
+        return os.pidfd_open(pid)
+    except OSError as error:
+        # What has the number is but a thread (pidfd_open(2); older kernels say the latter).
+        if error.errno in {errno.ENOENT, errno.EINVAL}:
+            raise ProcessLookupError(errno.ESRCH, os.strerror(errno.ESRCH)) from error
+        raise
 
 
 @as_ourselves()

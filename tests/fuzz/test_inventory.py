@@ -38,7 +38,7 @@ VALUES: st.SearchStrategy[object] = st.recursive(
     | WORDS
     | st.sampled_from((date(1, 1, 1), datetime(9999, 12, 31, 23, 59, 59), time(0), "\0", "[" * 3000)),  # noqa: DTZ001 - so
     lambda inner: st.lists(inner, max_size=3) | st.dictionaries(TEXTS, inner, max_size=3),
-    max_leaves=6,
+    max_leaves=4,
 )
 
 NAMES = st.sampled_from(("a", "b")) | TEXTS

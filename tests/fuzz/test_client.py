@@ -123,7 +123,7 @@ def stranger() -> Iterator[Stranger]:
 
 
 @given(scene=SCENES, options=st.sampled_from(((), ("--json",))))
-@examples(80)
+@examples(60)
 def test_whatever_answers(stranger: Stranger, scene: tuple[str, Sequence[bytes]], options: Sequence[str]) -> None:
     """It ends with an exit status, and without a traceback."""
     command, stranger.said = scene

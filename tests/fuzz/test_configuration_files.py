@@ -73,7 +73,7 @@ CONTENTS = st.dictionaries(st.sampled_from(FILES), mangled(CONF, RULES), max_siz
 
 
 @given(contents=CONTENTS)
-@examples(150)
+@examples(80)
 def test_all_that_configures_a_server(directory: Path, contents: Mapping[str, bytes]) -> None:
     """Whatever is in a server's files, all of them are found, and nothing is waited for."""
     write(directory, contents)
@@ -88,7 +88,7 @@ def test_all_that_configures_a_server(directory: Path, contents: Mapping[str, by
 
 
 @given(contents=CONTENTS, changes=CHANGES)
-@examples(150)
+@examples(100)
 def test_editing(directory: Path, contents: Mapping[str, bytes], changes: Mapping[str, str | None]) -> None:
     """Whatever postgresql.conf says, what is set there is what is read then, or an error of ours says why not."""
     settings = ConfigFile(write(directory, contents), auto_file=directory / "postgresql.auto.conf")
@@ -114,7 +114,7 @@ def test_a_setting_that_is_commented_out(line: bytes) -> None:
 
 
 @given(content=mangled(RULES, b'"' * 50, b"\\\n" * 50, b"a," * 50 + b"@"))
-@examples(150)
+@examples(100)
 def test_rules(directory: Path, content: bytes) -> None:
     """Whatever pg_hba.conf says, it is followed by every version; it comes first."""
     write(directory, {"pg_hba.conf": content})

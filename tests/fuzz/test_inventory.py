@@ -114,7 +114,7 @@ def is_read_or_refused(directory: Path, content: bytes) -> None:
 
 
 @given(document=DOCUMENTS)
-@examples(150)
+@examples(100)
 def test_strange_values(directory: Path, document: Mapping[str, object]) -> None:
     """Whatever value a key has."""
     text = "".join(f"{toml(key)} = {toml(value)}\n" for key, value in document.items())
@@ -122,7 +122,7 @@ def test_strange_values(directory: Path, document: Mapping[str, object]) -> None
 
 
 @given(content=mangled(SHOP.encode(), (Path(__file__).parents[2] / "etc" / "inventory.toml").read_bytes()))
-@examples(150)
+@examples(80)
 def test_strange_bytes(directory: Path, content: bytes) -> None:
     """Whatever bytes the file has."""
     is_read_or_refused(directory, content)

@@ -78,7 +78,7 @@ STAGES = st.builds(
 
 
 @given(stage=STAGES, start=STARTS, zone=TEXTS)
-@examples(120)
+@examples(80)
 def test_where_to_begin(directory: Path, stage: Stage, start: LogStart, zone: str) -> None:
     """Whatever is asked for, and whatever is there: it is read to its end, or told why not."""
     stage.set_up(directory)

@@ -31,7 +31,7 @@ def directory(tmp_path_factory: pytest.TempPathFactory) -> Path:
 
 
 @given(content=mangled(*(PID_FILE % pid for pid in (os.getpid(), -os.getpid(), 1, 999999999))))
-@examples(200)
+@examples(100)
 def test_postmaster_pid(directory: Path, content: bytes) -> None:
     """Whatever postmaster.pid says, it is told what it means, and what of it is a number fits 64 bits."""
     (directory / pidfile.NAME).write_bytes(content)
@@ -63,7 +63,7 @@ def hidden(known: pidfile.Facts) -> pidfile.Facts:
 
 
 @given(content=mangled(LOGFILES, b"stderr \0\n", b"stderr ../../../../../../proc/self/fd\n"))
-@examples(200)
+@examples(100)
 def test_current_logfiles(directory: Path, content: bytes) -> None:
     """Whatever current_logfiles says, there are files of the collector's, or an OSError."""
     (directory / collector.NAME).write_bytes(content)

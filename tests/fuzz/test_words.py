@@ -44,7 +44,7 @@ def test_lines_of_a_log(line: bytes, zone: tzinfo | None, csv: bool) -> None:  #
 
 
 @given(name=st.sampled_from(("Europe", "europe/berlin", "../UTC", "/etc/passwd", "zone.tab", "a/b.c", ".")) | TEXTS)
-@examples(100)
+@examples(30)
 def test_names_of_zones(name: str) -> None:
     """Whatever log_timezone is called, it is a zone that this machine knows, or none."""
     found = zone_named(name)
@@ -140,7 +140,7 @@ NONSENSE = st.dictionaries(
 
 
 @given(answers=ANSWERS | st.builds(lambda one, other: {**one, **other}, ANSWERS, NONSENSE), said=mangled(SAID))
-@examples(200)
+@examples(100)
 def test_answers_of_a_server(answers: Mapping[str, object], said: bytes) -> None:
     """Whatever answers at a server's socket, it is what a server says, or a ProbeError."""
     with contextlib.suppress(ProbeError):

@@ -4,10 +4,13 @@ from __future__ import annotations
 
 import contextlib
 import os
+import shutil
 import subprocess
-from collections.abc import Iterator
+import sys
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
+import pytest
 from daemons import Site
 from machine import SERVER_USER
 from servers import sleeper, write, write_pid_file
@@ -51,6 +54,20 @@ def zombie(_cluster: Cluster) -> Iterator[int]:
 
 
 @contextlib.contextmanager
+def thread(_cluster: Cluster) -> Iterator[int]:
+    """Have the number of a thread, of a program of the server's user: no process has it, and kill(2) finds it."""
+    code = "import threading; t = threading.Timer(9999, print); t.start(); print(t.native_id, flush=True)"
+    uid = None if SERVER_USER is None else SERVER_USER.uid
+    python = shutil.which("python3", path="/usr/bin") or sys.executable
+    with subprocess.Popen([python, "-c", code], user=uid, stdout=subprocess.PIPE) as process:
+        assert process.stdout is not None
+        try:
+            yield int(process.stdout.readline())
+        finally:
+            process.kill()
+
+
+@contextlib.contextmanager
 def server_elsewhere(cluster: Cluster) -> Iterator[int]:
     """Have the number of the server of another data directory, which goes on."""
     data = Path(cluster.data_directory)
@@ -70,7 +87,7 @@ def server_elsewhere(cluster: Cluster) -> Iterator[int]:
 
 def test_whose_number_it_is_by_now(cluster: Cluster) -> None:
     """The file of a server or single-user backend that was killed is in nobody's way, whoever has its number now."""
-    for whose in (nobody, stranger, stranger_there, zombie, server_elsewhere):
+    for whose in (nobody, stranger, stranger_there, zombie, thread, server_elsewhere):
         with whose(cluster) as number:
             for written in (number, -number):
                 write_pid_file(Path(cluster.data_directory), written, *LINES, run_as=SERVER_USER)
@@ -115,6 +132,21 @@ def test_what_names_no_process(site: Site) -> None:
     path.unlink()
     again = site.wait_for_state("shop", "RUNNING")
     assert (again["reason"], again["restarts"]) == ("", 0)
+    assert (refused.returncode, daemon.logged(now="FATAL")) == (1, [])
+
+
+@pytest.mark.parametrize(("make", "remove"), [(os.mkfifo, os.unlink), (os.mkdir, os.rmdir)], ids=["FIFO", "directory"])
+def test_what_is_no_file(site: Site, make: Callable[[Path], None], remove: Callable[[Path], None]) -> None:
+    """In its place may be what is no file, and what a server would wait for without end: nobody waits for it."""
+    path = site.add("shop") / "postmaster.pid"
+    site.add("blog")
+    make(path)
+    daemon = site.start()
+    refused = site.pgsupctl("start", "all")
+    assert site.states() == {"shop": "BACKOFF", "blog": "RUNNING"}
+    assert site.status("shop")["reason"].startswith(f"{path} names no process")
+    remove(path)
+    site.wait_for_state("shop", "RUNNING")
     assert (refused.returncode, daemon.logged(now="FATAL")) == (1, [])
 
 

@@ -17,6 +17,9 @@ from pgsupervisor.control.protocol import Parameters, Reply, Request
 from pgsupervisor.errors import DaemonUnreachableError, MalformedMessageError, RemoteError
 from pgsupervisor.system.identity import User
 
+LIMIT = 30.0
+"""Seconds until a wait is given up."""
+
 NEXT_STEP = (
     "is pgsupervisord running? Start it with `systemctl start pgsupervisor` or `pgsupervisord -c INVENTORY`, "
     "or name the socket of another one with `-s SOCKET`"
@@ -80,10 +83,10 @@ def test_an_error_is_raised_with_its_facts(path: str) -> None:
             client.call("Start", names=["shpo"])
 
 
-def unreachable(path: str) -> str:
+def unreachable(path: str, timeout: float = LIMIT) -> str:
     """Return the reason why nobody answers."""
     with pytest.raises(DaemonUnreachableError) as caught:
-        Client(path)
+        Client(path, timeout)
     assert caught.value.path == path
     assert str(caught.value) == f"cannot reach pgsupervisord at {path}: {caught.value.why}"
     return caught.value.why
@@ -117,14 +120,28 @@ def test_we_may_not_connect(path: str, server_user: User | None) -> None:
 
 
 def test_a_daemon_that_lets_nobody_in_is_unreachable(path: str) -> None:
-    """When more clients wait than the kernel queues, a connection is not waited for."""
+    """When more clients wait than the kernel queues, a connection is not waited for longer than asked."""
     waiting = []
     with socket.socket(socket.AF_UNIX) as listening:
         listening.bind(path)
         listening.listen(0)
         waiting.append(Client(path))
-        assert unreachable(path) == "it takes no more connections at the moment; try again"
+        assert unreachable(path, 0.05) == "it takes no more connections at the moment; try again"
         waiting.pop().close()
+
+
+@pytest.mark.parametrize("timeout", [LIMIT, None])
+def test_a_daemon_with_a_crowd_in_front_of_it(path: str, timeout: float | None) -> None:
+    """Whoever finds more clients at the door than the kernel queues waits until he is let in."""
+    with socket.socket(socket.AF_UNIX) as listening, contextlib.ExitStack() as connected:
+        listening.bind(path)
+        listening.listen(0)
+        first = connected.enter_context(Client(path))
+        letting_in = threading.Timer(0.1, lambda: connected.enter_context(listening.accept()[0]))
+        letting_in.start()
+        connected.enter_context(Client(path, timeout))
+        letting_in.join()
+        assert first._socket.getpeername() == path
 
 
 @pytest.mark.parametrize("answers", [[None], [part(n=1), None], [b'{"parameters":', None]])

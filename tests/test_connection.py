@@ -13,6 +13,7 @@ from control import Door, play
 
 from pgsupervisor.control.connection import Call, converse
 from pgsupervisor.control.conversations import MAX_CONNECTIONS
+from pgsupervisor.control.household import Households
 from pgsupervisor.control.protocol import Reply, Request, encode_reply, encode_request
 from pgsupervisor.supervision.life import Timeout
 
@@ -280,7 +281,7 @@ def test_one_who_does_not_take_a_piece_in_time() -> None:
         with ours, theirs:
             theirs.sendall(encode_request(Request("io.pgsupervisor.GetLog", {}, more=True)))
             interruption = asyncio.get_running_loop().create_future()
-            assert await converse(ours, b"", answer, interruption, asyncio.Lock()) is None
+            assert await converse(ours, b"", answer, interruption, Households().of(0)) is None
             ours.close()
             return b"".join(iter(lambda: theirs.recv(65_536), b""))
 
@@ -303,7 +304,7 @@ def test_no_descriptor_is_left() -> None:
             theirs.shutdown(socket.SHUT_WR)
             interruption = asyncio.get_running_loop().create_future()
             with no_more_files():
-                assert await converse(ours, b"", answer, interruption, asyncio.Lock()) is None
+                assert await converse(ours, b"", answer, interruption, Households().of(0)) is None
             return theirs.recv(65_536)
 
     assert asyncio.run(world()) == encode_reply(Reply({"clusters": []}))

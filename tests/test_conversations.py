@@ -14,6 +14,7 @@ from pgsupervisor.control import protocol
 from pgsupervisor.control.access import Peer
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.conversations import Conversations
+from pgsupervisor.control.household import Households, Turn
 from pgsupervisor.control.protocol import Reply, Request
 from pgsupervisor.supervision.kept import LogStart
 
@@ -191,7 +192,9 @@ def test_whoever_hangs_up_while_he_is_told() -> None:
         unheard: list[object] = []
         asyncio.get_running_loop().set_exception_handler(lambda _, context: unheard.append(context))
         one = await door.visit()
-        watching = Call(Request("io.pgsupervisor.Monitor", {}, more=True), Peer(1, 0, 0), one.writer)
+        watching = Call(
+            Request("io.pgsupervisor.Monitor", {}, more=True), Peer(1, 0, 0), one.writer, Turn(Households().of(0))
+        )
         answering = asyncio.create_task(Conversations(send, door._mistake)._answer(watching))
         await asyncio.sleep(0.01)
         gone.set()

@@ -36,7 +36,7 @@ class House:
         self.path = path
         self.listening = Narrow(socket.AF_UNIX, socket.SOCK_STREAM | socket.SOCK_NONBLOCK)
         self.listening.bind(path)
-        self.listening.listen()
+        self.listening.listen(128)
         self.let_in: asyncio.Queue[socket.socket] = asyncio.Queue()
         self.failures: list[str | None] = []
         self.failed = asyncio.Event()
@@ -86,6 +86,22 @@ def test_who_comes_while_it_is_shut_waits() -> None:
                 await house.next()
             house.entrance.shut()
         assert house.failures == []
+
+    visited(scene)
+
+
+def test_a_crowd_is_let_in_at_once() -> None:
+    """Whoever stands behind others at the door does not wait until for each of them all else was done."""
+
+    async def scene(house: House) -> None:
+        crowd = [await house.come() for _ in range(100)]
+        house.entrance.open()
+        await house.next()
+        assert house.let_in.qsize() == len(crowd) - 1
+        while not house.let_in.empty():
+            await house.next()
+        for each in crowd:
+            each.close()
 
     visited(scene)
 

@@ -10,12 +10,13 @@ import socket
 import tracemalloc
 
 import pytest
-from control import LIMIT, Door, play
-from test_access import visit_as
+from control import LIMIT, Door, play, visit_as
+from people import somebody_else
 
+from pgsupervisor.control import household
 from pgsupervisor.control.connection import Call
 from pgsupervisor.control.conversations import MAX_CONNECTIONS, Conversations
-from pgsupervisor.control.protocol import MAX_REQUEST, Reply
+from pgsupervisor.control.protocol import MAX_REQUEST, Reply, Request, encode_request
 
 as_root = pytest.mark.skipif(os.geteuid() != 0, reason="only root can connect as another user")
 
@@ -43,6 +44,88 @@ def test_a_crowd_has_one_turn() -> None:
         for _ in range(10):
             await other.call("GetDaemon")
         assert (answered.count(0), answered.count(nobody) < MAX_CONNECTIONS * 10 / 2) == (10, True)
+
+    play(scene)
+
+
+@as_root
+def test_a_crowd_is_looked_up_one_by_one() -> None:
+    """Of one user, one request is in work at a time, also while we wait to hear who he is; others are not kept."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    at_work: set[Call] = set()
+    most = 0
+    known = asyncio.Event()
+
+    async def answer(call: Call) -> Reply:
+        nonlocal most
+        if call.peer.uid == nobody:
+            at_work.add(call)
+            most = max(most, len(at_work))
+            await known.wait()
+            at_work.remove(call)
+        return Reply({})
+
+    async def scene(door: Door) -> None:
+        door.conversations = Conversations(answer, door._mistake)
+        crowd = [await visit_as(door, nobody, nobody) for _ in range(MAX_CONNECTIONS)]
+        for each in crowd:
+            each.ask("GetDaemon")
+        other = await door.visit()
+        for _ in range(10):
+            await other.call("GetDaemon")
+        known.set()
+        for each in crowd:
+            await each.hear()
+
+    play(scene)
+    assert most == 1
+
+
+def test_who_has_a_turn_and_leaves() -> None:
+    """Whoever hangs up, at whatever moment, leaves the turn to others of the same user."""
+
+    async def scene(door: Door) -> None:
+        for _ in range(50):
+            one = await door.visit()
+            one.ask("Monitor", {"names": []}, more=True)
+            one.hang_up()
+        other = await door.visit()
+        assert "parameters" in await other.call("GetDaemon")
+
+    play(scene)
+
+
+@as_root
+def test_who_reads_nothing_goes_first(monkeypatch: pytest.MonkeyPatch) -> None:
+    """When too much waits to be read, the user who has left the most loses a connection, and nobody else does."""
+    nobody = pwd.getpwnam("nobody").pw_uid
+    monkeypatch.setattr(household, "_MOST_UNREAD", 4 * 2**20)
+
+    async def answer(_call: Call) -> Reply:
+        return Reply({"text": "x" * 2**20})
+
+    async def scene(door: Door) -> None:
+        door.conversations = Conversations(answer, door._mistake)
+        loop = asyncio.get_running_loop()
+        other = await door.visit()
+        with contextlib.ExitStack() as stack:
+            deaf = [stack.enter_context(socket.socket(socket.AF_UNIX)) for _ in range(8)]
+            for each in deaf:
+                with somebody_else(nobody, nobody):
+                    each.connect(door.path)
+                each.setblocking(False)  # noqa: FBT003  # the standard library's
+                await loop.sock_sendall(each, encode_request(Request("io.pgsupervisor.GetDaemon", {})))
+            for _ in range(8):
+                assert len(str(await other.call("GetDaemon"))) > 2**20
+            dropped = 0
+            for each in deaf:
+                text = b""
+                with contextlib.suppress(ConnectionError):
+                    while not text.endswith(b"\0") and (piece := await loop.sock_recv(each, 2**20)):
+                        text += piece
+                dropped += not text.endswith(b"\0")
+            assert 3 <= dropped <= 5
+        assert "parameters" in await other.call("GetDaemon")
 
     play(scene)
 

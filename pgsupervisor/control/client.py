@@ -12,6 +12,7 @@ out. The standard library alone is used, and little of it, since every start of 
 from __future__ import annotations
 
 import socket
+import struct
 from collections.abc import Iterator
 from types import TracebackType
 from typing import Self
@@ -41,8 +42,10 @@ class Client:
         self._frames = protocol.FrameReader(protocol.MAX_REPLY)
         self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         try:
-            self._socket.settimeout(timeout)
+            # One that does not block would be refused where others stand in front of the door (unix(7), EAGAIN).
+            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout))
             self._socket.connect(path)
+            self._socket.settimeout(timeout)
         except OSError as error:
             self._socket.close()
             raise DaemonUnreachableError(path, _why_not_connected(error)) from error
@@ -117,6 +120,11 @@ class Client:
             return b""
         except TimeoutError as error:
             raise DaemonUnreachableError(self._path, f"no answer within {self._timeout:g} s") from error
+
+
+def _timeval(seconds: float | None) -> bytes:
+    """Return a time as setsockopt(2) takes it: a struct timeval, in which 0 is for ever."""
+    return struct.pack("ll", *divmod(int((seconds or 0) * 1_000_000), 1_000_000))
 
 
 def _why_not_connected(error: OSError) -> str:

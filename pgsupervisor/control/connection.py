@@ -5,7 +5,7 @@ in their order. It may hang up while an order waits: the wait ends, the order do
 is dropped. It may stop reading: no more is read from it then, and it is dropped when more than `_MAX_UNREAD` bytes
 of progress wait for it. A message that it sends ahead is kept as it came, which is bounded, and not as what it says,
 which takes 30 times as much; and all connections of one user take turns in having one read and answered, so that
-others come in between. Nothing that it does costs anybody else more than that.
+others come in between (`household`). Nothing that it does costs anybody else more than that.
 
 A conversation can be broken off between two answers, for another process to go on with it: the client notices nothing.
 """
@@ -21,6 +21,7 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pgsupervisor.control.access import Peer, peer_of
+from pgsupervisor.control.household import Household, Turn
 from pgsupervisor.control.protocol import (
     MAX_REQUEST,
     FrameReader,
@@ -40,12 +41,13 @@ class Call:
     """A request, who made it, and the way back: `progress` for what comes before the answer.
 
     `permitted` once it is known that this peer may make it; `again` is what another process is asked that goes on
-    with it.
+    with it. Whoever answers it has its `turn`, and passes that on in the end, or when there is something to wait for.
     """
 
-    def __init__(self, request: Request, peer: Peer, writer: asyncio.StreamWriter) -> None:
+    def __init__(self, request: Request, peer: Peer, writer: asyncio.StreamWriter, turn: Turn) -> None:
         self.request = self.again = request
         self.peer = peer
+        self.turn = turn
         self.permitted = False
         self.answered = False
         self._writer = writer
@@ -59,11 +61,13 @@ class Call:
             self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     async def stream(self, parameters: Parameters, patience: float | None = None) -> None:
-        """Send a reply that others follow, however long, and wait until the client has read enough of it.
+        """Send a reply that others follow, in its turn, and wait until the client has read enough of it.
 
         With `patience` (in seconds), one that does not is dropped, and ConnectionAbortedError is raised.
         """
+        await self.turn.take()
         self._send(parameters)
+        self.turn.pass_on()
         try:
             async with asyncio.timeout(patience):
                 await self._writer.drain()
@@ -76,11 +80,15 @@ class Call:
         if not self.request.more or self.answered or self._writer.is_closing():
             return False
         self._writer.write(encode_reply(Reply(parameters, continues=True)))
+        self.turn.household.told(self._writer.transport)
         return True
 
 
 Answer: TypeAlias = Callable[[Call], Awaitable[Reply | None]]
-"""Answers a call with its last reply; None leaves it to the process that goes on with the conversation."""
+"""Answers a call with its last reply; None leaves it to the process that goes on with the conversation.
+
+It passes the call's turn on.
+"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -96,24 +104,29 @@ class BrokenOff:
 
 
 async def converse(
-    connection: socket.socket, unread: bytes, answer: Answer, interruption: asyncio.Future[None], turn: asyncio.Lock
+    connection: socket.socket,
+    unread: bytes,
+    answer: Answer,
+    interruption: asyncio.Future[None],
+    household: Household,
 ) -> BrokenOff | None:
     """Talk with one client until it hangs up, or has said all and has its answers, or says what is no message.
 
     Of what it says, `unread` has been received already. Upon the `interruption` no more is read; when the answer that
     is under way is given, the conversation is broken off, unless the client has not even read what it was told. The
-    `turn` is one that all connections of a user have in common.
+    `household` is that of the client's user.
     """
     loop = asyncio.get_running_loop()
     connection.setblocking(False)  # noqa: FBT003  # the standard library's
-    reader = asyncio.StreamReader()
+    # Twice the limit is what it keeps, and we read it at once: what else is sent may wait in the kernel.
+    reader = asyncio.StreamReader(limit=_CHUNK // 16)
     reader.feed_data(unread)
     transport, streams = await loop.connect_accepted_socket(lambda: asyncio.StreamReaderProtocol(reader), connection)
     writer = asyncio.StreamWriter(transport, streams, reader, loop)
     frames = FrameReader(MAX_REQUEST)
     heard: asyncio.Queue[bytes | None] = asyncio.Queue(1)
     listening = asyncio.create_task(_listen(reader, frames, heard))
-    answering = asyncio.create_task(_answer_all(heard, writer, answer, interruption, turn))
+    answering = asyncio.create_task(_answer_all(heard, writer, answer, interruption, household))
     leaving = asyncio.create_task(_hang_up(connection))
 
     def stop_reading(_interruption: asyncio.Future[None]) -> None:
@@ -121,6 +134,7 @@ async def converse(
         reader.feed_eof()
 
     interruption.add_done_callback(stop_reading)
+    household.transports.add(transport)
     broken_off = None
     try:
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
@@ -129,6 +143,7 @@ async def converse(
             broken_off = BrokenOff(connection.dup(), left, frames.rest) if listening.result() else None
     finally:
         interruption.remove_done_callback(stop_reading)
+        household.transports.discard(transport)
         for task in (listening, answering, leaving):
             task.cancel()
         transport.abort()
@@ -157,7 +172,7 @@ async def _answer_all(
     writer: asyncio.StreamWriter,
     answer: Answer,
     interruption: asyncio.Future[None],
-    turn: asyncio.Lock,
+    household: Household,
 ) -> tuple[Request, ...] | None:
     """Answer requests in their order, until one is left to another process; return that and all after it.
 
@@ -167,11 +182,11 @@ async def _answer_all(
     left: list[Request] = []
     request = True
     while request and (frame := await heard.get()) is not None:
+        turn = Turn(household)
         if not interruption.done():
-            async with turn:
-                await asyncio.sleep(0)  # whoever else has something to do does it first
+            await turn.take()
         try:
-            left += await _answer_one(frame, peer, writer, None if left else answer)
+            left += await _answer_one(frame, peer, writer, turn, None if left else answer)
         except MalformedMessageError:
             request = False
         await writer.drain()
@@ -182,7 +197,7 @@ async def _answer_all(
 
 
 async def _answer_one(
-    frame: bytes, peer: Peer, writer: asyncio.StreamWriter, answer: Answer | None
+    frame: bytes, peer: Peer, writer: asyncio.StreamWriter, turn: Turn, answer: Answer | None
 ) -> tuple[Request, ...]:
     """Answer the request in a frame; return it, if it is left to another process, as it is where there is no `answer`.
 
@@ -190,13 +205,19 @@ async def _answer_one(
 
     Raises MalformedMessageError.
     """
-    call = Call(decode_request(frame), peer, writer)
+    try:
+        call = Call(decode_request(frame), peer, writer, turn)
+    except MalformedMessageError:
+        turn.pass_on()
+        raise
     reply = None if answer is None else await answer(call)
     call.answered = True
     if reply is None:
+        turn.pass_on()
         return (call.again,)
     if not call.request.oneway:
         writer.write(encode_reply(reply))
+        turn.household.told(writer.transport)
     return ()
 
 

@@ -9,20 +9,29 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import os
+import resource
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
-from weakref import WeakValueDictionary
 
 from pgsupervisor.control import protocol
 from pgsupervisor.control.access import ORDERS, peer_of
 from pgsupervisor.control.connection import BrokenOff, Call, converse
+from pgsupervisor.control.household import Households
 from pgsupervisor.control.protocol import Reply
 
 MAX_CONNECTIONS: Final = 64
 """Connections that one user may have at a time; more are turned away at once, and nobody else notices."""
+
+_MOST_OF_ALL: Final = 256
+"""Connections that all users may have together, so that many cannot do what one may not."""
+
+_SHARE: Final = 8
+"""Of the files that the daemon may have open, one in so many may be a connection, which needs two: the others are for
+the servers."""
 
 _UPGRADE: Final = f"{protocol.INTERFACE}.UpgradeDaemon"
 
@@ -56,7 +65,7 @@ class Conversations:
         self._reply = answer
         self._mistake = mistake
         self._connections: dict[asyncio.Task[BrokenOff | None], int] = {}
-        self._turns: WeakValueDictionary[int, asyncio.Lock] = WeakValueDictionary()
+        self._households = Households()
         self._works: set[asyncio.Task[Reply]] = set()
         self._interruption: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         self._handed: list[Handed] = []
@@ -65,11 +74,11 @@ class Conversations:
     def serve(self, connection: socket.socket, unread: bytes = b"") -> None:
         """Serve a connection to its end; of what the client says, `unread` has been read already."""
         uid = peer_of(connection).uid
-        if self._closed or list(self._connections.values()).count(uid) >= MAX_CONNECTIONS:
+        if self._closed or not self._room_for(uid):
             connection.close()
             return
-        turn = self._turns.setdefault(uid, asyncio.Lock())
-        task = asyncio.create_task(converse(connection, unread, self._answer, self._interruption, turn))
+        household = self._households.of(uid)
+        task = asyncio.create_task(converse(connection, unread, self._answer, self._interruption, household))
         self._connections[task] = uid
         task.add_done_callback(partial(self._served, connection))
 
@@ -107,6 +116,16 @@ class Conversations:
             task.cancel()
         await asyncio.gather(*tasks, return_exceptions=True)
 
+    def _room_for(self, uid: int) -> bool:
+        """Tell whether a user may have another connection.
+
+        Root and the daemon's own user may, however many others are there: they can mend that.
+        """
+        if list(self._connections.values()).count(uid) >= MAX_CONNECTIONS:
+            return False
+        files, _ = resource.getrlimit(resource.RLIMIT_NOFILE)
+        return uid in {0, os.geteuid()} or len(self._connections) < min(_MOST_OF_ALL, files // _SHARE)
+
     def _served(self, connection: socket.socket, task: asyncio.Task[BrokenOff | None]) -> None:
         """Keep a conversation that was broken off; where nobody waits for that any more, it ends."""
         connection.close()
@@ -128,10 +147,13 @@ class Conversations:
         if self._interruption.done():
             return None
         if not ordered and not call.request.more:
-            return await self._reply(call)
+            try:
+                return await self._reply(call)
+            finally:
+                call.turn.pass_on()
         work = asyncio.create_task(self._reply(call))
         self._works.add(work)
-        work.add_done_callback(self._works.discard)
+        work.add_done_callback(partial(self._worked, call))
         awaited: set[asyncio.Future[Reply] | asyncio.Future[None]] = {work, self._interruption}
         try:
             await asyncio.wait(awaited, return_when=asyncio.FIRST_COMPLETED)
@@ -146,6 +168,11 @@ class Conversations:
         if call.request.method != _UPGRADE:
             work.cancel()
         return None
+
+    def _worked(self, call: Call, work: asyncio.Task[Reply]) -> None:
+        """Let go of what was done for a call, also if it was cancelled before it began."""
+        self._works.discard(work)
+        call.turn.pass_on()
 
     def _leave(self, work: asyncio.Task[Reply], call: Call) -> None:
         """Wait for it no more: whoever hangs up is answered no more; but what was ordered is done."""

@@ -13,6 +13,9 @@ from collections.abc import Callable
 _PATIENCE = 1.0
 """Seconds until it is tried again to let in one for whom there was no descriptor or memory."""
 
+_AT_ONCE = 128
+"""How many are let in before anything else is done: whoever stands behind a crowd must not wait for each by itself."""
+
 
 class Entrance:
     """Lets in who connects to a `listening` socket that does not block; shut at first.
@@ -42,14 +45,21 @@ class Entrance:
             self._again.cancel()
 
     def _let_in(self) -> None:
+        for _ in range(_AT_ONCE):
+            if not self._let_one_in():
+                return
+
+    def _let_one_in(self) -> bool:
+        """Let in the next one, and tell whether there may be another."""
         try:
             connection, _ = self._listening.accept()
         except (BlockingIOError, ConnectionAbortedError):
-            return  # gone again
+            return False  # nobody, or gone again
         except OSError as error:
             # He still waits, and we would be told of him without end.
             self.shut()
             self._again = asyncio.get_running_loop().call_later(_PATIENCE, self.open)
             self._failed(error)
-            return
+            return False
         self._enter(connection)
+        return True

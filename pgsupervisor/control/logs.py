@@ -10,6 +10,7 @@ asked to go on from there: that is what is handed over when the daemon is upgrad
 from __future__ import annotations
 
 import asyncio
+import json
 from collections.abc import AsyncGenerator, Iterator, Mapping, Sequence
 from contextlib import aclosing, contextmanager
 
@@ -22,7 +23,10 @@ from pgsupervisor.errors import LogLostError, LogUntimedError
 from pgsupervisor.supervision.kept import Kept, LogPiece, LogStart
 
 _MOST_AT_ONCE = 1024 * 1024
-"""Bytes of a log that one reply holds at most."""
+"""Bytes of a log that one reply holds at most, as it is written on the wire, where a byte may take six."""
+
+_WEIGHED = 16 * 1024
+"""Characters that are weighed at once."""
 
 _PATIENCE = 60.0
 """Seconds in which a reader must have taken a piece. Our own begins again where it was, once it reads again."""
@@ -30,17 +34,19 @@ _PATIENCE = 60.0
 _UNTIMED = "no line says when it was written"
 
 
-async def tail(kept: Kept, asked: Logs) -> Parameters:
+async def tail(call: Call, kept: Kept, asked: Logs) -> Parameters:
     """Return the end of a cluster's log in one piece.
 
     Raises RefusalError and InvalidParameterError.
     """
     text = b""
-    for source in await _open(kept, asked, most=_MOST_AT_ONCE):
-        with _refusals(kept):
-            async for piece in source:
-                text = (text + piece.text)[-_MOST_AT_ONCE:]
-    return {"text": _text(text)}
+    async with call.turn.household.reading:
+        for source in await _open(kept, asked, most=_MOST_AT_ONCE):
+            with _refusals(kept):
+                async for piece in source:
+                    text = (text + piece.text)[-_MOST_AT_ONCE:]
+        await call.turn.take()
+        return {"text": _end(_text(text))}
 
 
 async def _open(kept: Kept, asked: Logs, most: int | None = None) -> Sequence[AsyncGenerator[LogPiece, None]]:
@@ -64,7 +70,8 @@ async def send_logs(call: Call, kept: Sequence[Kept], asked: Logs) -> Parameters
     refused: dict[str, RefusalError] = {}
     for each in kept:
         try:
-            opened += [(each, source) for source in await _open(each, asked)]
+            async with call.turn.household.reading:
+                opened += [(each, source) for source in await _open(each, asked)]
         except RefusalError as refusal:
             refused[each.spec.name] = refusal
     if refused and not opened:
@@ -135,6 +142,16 @@ def _refusals(kept: Kept) -> Iterator[None]:
         raise RefusalError(protocol.LOG_UNTIMED, path=error.path) from error
     except ValueError as error:
         raise InvalidParameterError("positions") from error
+
+
+def _end(text: str) -> str:
+    """Return as much of the end of a text as one reply holds."""
+    size = 0
+    for end in range(len(text), 0, -_WEIGHED):
+        size += len(json.dumps(text[max(0, end - _WEIGHED) : end])) - len('""')
+        if size > _MOST_AT_ONCE:
+            return text[end:]
+    return text
 
 
 def _text(piece: bytes) -> str:

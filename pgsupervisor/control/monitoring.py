@@ -48,7 +48,10 @@ async def monitor(call: Call, supervisor: Supervisor, rights: Rights) -> Paramet
             call.again = call.request._replace(parameters=_again(asked, listener.mark))
             if answer:
                 await call.stream(answer)
-            news = await listener.next()
+            call.turn.pass_on()
+            await listener.wait()
+            await call.turn.take()
+            news = listener.read()
             known = _names(watched)
             watched, seen = await _watched(supervisor, wanted, rights)
             changed = [kept for kept in watched if kept.spec.name in news.changed]

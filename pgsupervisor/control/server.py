@@ -161,9 +161,14 @@ class ControlServer:
         return kept
 
     def _permit(self, call: Call) -> None:
-        """Note that a call is permitted; a daemon that ends takes none but looks any more."""
-        if self._daemon.ending and call.request.method not in LOOKING:
-            raise RefusalError(protocol.SHUTTING_DOWN)
+        """Note that a call is permitted; a daemon that ends takes none but looks any more.
+
+        Who only looks has to wait for nothing any more; for all else, the user's other calls need not wait.
+        """
+        if call.request.method not in LOOKING:
+            if self._daemon.ending:
+                raise RefusalError(protocol.SHUTTING_DOWN)
+            call.turn.pass_on()
         call.permitted = True
 
     def _refuse(self, call: Call, rights: Rights, clusters: Sequence[str]) -> NoReturn:
@@ -241,7 +246,7 @@ class ControlServer:
             return await send_logs(call, kept, asked)
         if asked.follow or len(kept) != 1:
             _need_more(call)
-        return await tail(kept[0], asked)
+        return await tail(call, kept[0], asked)
 
     async def _get_configuration(self, call: Call) -> Parameters:
         asked = parameters.read(call.request.parameters, parameters.Keys)

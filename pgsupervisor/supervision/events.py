@@ -110,9 +110,13 @@ class Listener:
         self.mark = self._events.last
         return News(changed, events, missed)
 
+    async def wait(self) -> None:
+        """Wait until there is something to read."""
+        await self._wake.wait()
+
     async def next(self) -> News:
         """Wait until there is something to hear, and return it."""
-        await self._wake.wait()
+        await self.wait()
         return self.read()
 
     def __enter__(self) -> Self:

@@ -32,7 +32,7 @@ def choose(names: Iterable[str], known: Collection[str]) -> set[str]:
     Raises NoSuchClusterError for a name or glob that means none of them; `all` may.
     """
     chosen: set[str] = set()
-    for name in names:
+    for name in dict.fromkeys(names):
         if name == ALL:
             chosen.update(known)
             continue

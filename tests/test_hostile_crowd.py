@@ -84,10 +84,18 @@ def test_a_crowd_is_looked_up_one_by_one() -> None:
 def test_who_has_a_turn_and_leaves() -> None:
     """Whoever hangs up, at whatever moment, leaves the turn to others of the same user."""
 
+    async def answer(call: Call) -> Reply:
+        if call.request.more:
+            await asyncio.get_running_loop().create_future()
+        return Reply({})
+
     async def scene(door: Door) -> None:
-        for _ in range(50):
+        door.conversations = Conversations(answer, door._mistake)
+        for number in range(50):
             one = await door.visit()
             one.ask("Monitor", {"names": []}, more=True)
+            if number % 2:
+                await asyncio.sleep(0.001)
             one.hang_up()
         other = await door.visit()
         assert "parameters" in await other.call("GetDaemon")

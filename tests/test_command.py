@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import pytest
+
 from pgsupervisor.postgres import command
 from pgsupervisor.system.identity import User
 
@@ -12,6 +14,30 @@ def test_postgres() -> None:
     assert command.postgres_command(
         "/pg/bin/postgres", "/srv/pg", config_file="/etc/pg.conf", settings={"port": "5433", "a.b": "x y"}
     ) == ("/pg/bin/postgres", "-D", "/srv/pg", "--config_file=/etc/pg.conf", "--port=5433", "--a.b=x y")
+
+
+@pytest.mark.parametrize(
+    ("name", "value"),
+    [("primary_conninfo", "host=a password=tiger"), ("SSL_passphrase_command", "echo tiger"), ("x.secret", "tiger")],
+)
+def test_a_password_is_on_no_command_line(name: str, value: str) -> None:
+    """A setting that may hold a password is refused, and the error does not tell it."""
+    with pytest.raises(ValueError, match=f"\\A{name} may hold a password") as caught:
+        command.setting_command("/pg/bin/postgres", "/srv/pg", "port", settings={name: value})
+    assert "tiger" not in str(caught.value)
+
+
+def test_what_is_no_password() -> None:
+    """A connection string without a password may be there, and what has a name like it."""
+    given = {
+        "primary_conninfo": "host=a passfile=/x postgresql://alice@a:5432/db",
+        "password_encryption": "scram-sha-256",
+        "log_line_prefix": "%m [%p] %u@%d ",
+        "restore_command": "cp /archive/%f %p",
+    }
+    assert command.postgres_command("/pg/bin/postgres", "/srv/pg", settings=given)[3:] == tuple(
+        f"--{name}={value}" for name, value in given.items()
+    )
 
 
 def test_a_score_for_the_children_of_a_postmaster() -> None:

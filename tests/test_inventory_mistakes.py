@@ -14,6 +14,10 @@ SIZE = 'it must be a size: a number of bytes, or a string such as "512kB", "64MB
 NAME = 'it must be a name of at most 63 letters, digits, ".", "_" and "-", not beginning with "." or "-", and not "all"'
 LOGFILE = 'it must be the path of a file, "journal", "inherit" or "none"'
 VALUE = "it must be a string of one line, a number, true or false"
+NOT_THERE = (
+    "may hold a password, and would be on the server's command line, which everybody can read; "
+    "write it into postgresql.conf instead, or have libpq read a passfile"
+)
 LONG = "x" * 64
 KEYS = (
     "installation, init, user, settings, environment, config_file, logfile, logfile_maxbytes, "
@@ -238,7 +242,35 @@ MISTAKES = {
     ),
     "a variable that is no string": (
         SHOP + "environment = { A = 1 }",
-        "clusters.shop.environment.A: is 1; it must be a string",
+        "clusters.shop.environment.A: must be a string without NUL",
+    ),
+    "a variable that no environment can have": (
+        SHOP + 'environment = { A = "x\\u0000y" }',
+        "clusters.shop.environment.A: must be a string without NUL",
+    ),
+    "a password in a connection string": (
+        SHOP + "settings = { primary_conninfo = \"host=a Password = 'x'\" }",
+        f"clusters.shop.settings.primary_conninfo: {NOT_THERE}",
+    ),
+    "a password in a URI": (
+        SHOP + 'settings = { Primary_conninfo = "postgresql://alice:x@a/db" }',
+        f"clusters.shop.settings.Primary_conninfo: {NOT_THERE}",
+    ),
+    "a password in a default": (
+        '[defaults]\nsettings = { restore_command = "PGPASSWORD=x fetch %f %p" }',
+        f"defaults.settings.restore_command: {NOT_THERE}",
+    ),
+    "a command that tells a password": (
+        SHOP + 'settings = { ssl_passphrase_command = "cat /x" }',
+        f"clusters.shop.settings.ssl_passphrase_command: {NOT_THERE}",
+    ),
+    "a secret of an extension": (
+        SHOP + "settings = { vault.token = 5 }",
+        f'clusters.shop.settings."vault.token": {NOT_THERE}',
+    ),
+    "a password on two lines": (
+        SHOP + 'settings = { primary_conninfo = "host=a\\npassword=x" }',
+        f"clusters.shop.settings.primary_conninfo: {NOT_THERE}",
     ),
     "a variable with a bad name": (
         SHOP + 'environment = { "A=B" = "1" }',

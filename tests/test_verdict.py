@@ -102,9 +102,15 @@ def test_overruled() -> None:
 
 
 def test_secrets() -> None:
-    """That a password was changed is told, but not what it is."""
-    report, _ = judge((), {}, {"primary_conninfo": "password=x"}, answers())
-    assert report.changes == (Change("primary_conninfo", "(not shown)", "(not shown)"),)
+    """That a password was changed is told, but not what it is, wherever it stands."""
+    secrets = {
+        "archive_command": "PGPASSWORD=x send %p",
+        "primary_conninfo": "host=a",
+        "restore_command": "curl https://alice:x@a/%f -o %p",
+        "vault.token": "x",
+    }
+    report, _ = judge((), {}, secrets, answers())
+    assert report.changes == tuple(Change(name, "(not shown)", "(not shown)") for name in secrets)
 
 
 @pytest.mark.parametrize(

@@ -8,6 +8,7 @@ from typing import TypeAlias
 from pgsupervisor.postgres.configtree import Assignment
 from pgsupervisor.postgres.probe import Inspection, Running
 from pgsupervisor.postgres.quantity import same
+from pgsupervisor.postgres.secrets import may_be_secret
 from pgsupervisor.supervision.configuration import Change, Mistake, Report, Setting
 
 Values: TypeAlias = Mapping[str, str]
@@ -18,9 +19,6 @@ _OVERRULING = "command line"
 
 _ELSEWHERE = {"database", "user", "database user", "global", "client", "session", "override"}
 """Sources of a value that hides what the server makes of its files: our session's own, or the server's choice."""
-
-_SECRET = {"primary_conninfo", "ssl_passphrase_command"}
-"""Settings that may hold a password, which has no business in a log or a status."""
 
 _UNKNOWN = "(unset)"
 """What stands for the value of a setting that no file sets, and that has no default which could be told."""
@@ -78,7 +76,8 @@ def _changes(name: str, was: str | None, now: str | None, running: Running | Non
 
 
 def _change(name: str, was: str, now: str) -> Change:
-    return Change(name, *("(not shown)", "(not shown)") if name in _SECRET else (was, now))
+    # A password has no business in a log or a status.
+    return Change(name, *("(not shown)", "(not shown)") if may_be_secret(name, was, now) else (was, now))
 
 
 def settings(assignments: Mapping[str, Assignment], found: Inspection | None) -> tuple[Setting, ...]:

@@ -16,11 +16,11 @@ from pgsupervisor.inventory.schema import (
     SettingName,
     SettingValue,
     VariableName,
-    VariableValue,
 )
 from pgsupervisor.inventory.spec import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec
 from pgsupervisor.inventory.users import refuse_whom_none_can_be
 from pgsupervisor.paths import DefaultPaths
+from pgsupervisor.postgres.secrets import objection
 
 _OWN_KEYS = ("config_file", "data_directory", "port")
 """Settings that the supervisor itself must know, because it finds the server by them."""
@@ -66,6 +66,8 @@ def _settings(table: Mapping[str, object], place: Place) -> Iterator[tuple[str, 
             raise here.error(f'is no setting to give; use the key "{name}" of the cluster')
         if name in seen:
             raise here.error(f'is the same setting as "{seen[name]}"')
+        if why := objection(name, str(value)):
+            raise here.error(why)  # before its value could be told
         ensure(value, SettingValue, here)
         seen[name] = written
         yield name, _spelled(value)
@@ -89,8 +91,9 @@ def _environment(table: Mapping[str, object], place: Place) -> Iterator[tuple[st
     for name, value in table.items():
         here = place / name
         ensure(name, VariableName, here)
-        ensure(value, VariableValue, here)
-        yield name, str(value)
+        if not isinstance(value, str) or "\0" in value:
+            raise here.error("must be a string without NUL")  # it is not told what it is: it may be a password
+        yield name, value
 
 
 def installation_spec(name: str, raw: object, place: Place) -> InstallationSpec:

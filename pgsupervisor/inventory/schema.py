@@ -68,7 +68,6 @@ SettingValue = Annotated[
     SettingText | int | float | bool, Meta(description="a string of one line, a number, true or false")
 ]
 VariableName = Annotated[str, Meta(pattern=r"\A[^\x00=]+\Z", description="the name of an environment variable")]
-VariableValue = Annotated[str, Meta(pattern=r"\A[^\x00]*\Z", description="a string")]
 
 _ACCOUNT = r"[^\s:@\x00]+"
 User = Annotated[

@@ -9,6 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from pgsupervisor.postgres.secrets import objection
 from pgsupervisor.system.identity import User
 
 Settings = Mapping[str, str]
@@ -17,7 +18,8 @@ Settings = Mapping[str, str]
 _NOT_PASSED_ON = ("PG", "NOTIFY_SOCKET", "LISTEN_", "WATCHDOG_")
 """Beginnings of the names of environment variables that a server must not inherit.
 
-`PG*` are libpq's and would reach every program that the server runs (libpq, "Environment Variables");
+`PG*` are libpq's, a password among them, and would reach every program that the server runs (libpq, "Environment
+Variables");
 `NOTIFY_SOCKET` and `WATCHDOG_*` are systemd's for *us*: a server built with systemd support would report its own
 readiness as ours (sd_notify(3)); `LISTEN_*` are descriptors that were passed to us alone.
 """
@@ -34,7 +36,12 @@ def postgres_command(
 
     `config_file` is given when postgresql.conf lies outside the data directory (as Debian keeps it). `settings`
     become `--name=value`, which win over every configuration file (PostgreSQL manual, "Setting Parameters").
+
+    Raises ValueError for a setting that may hold a password: everybody can read a command line.
     """
+    for name, value in (settings or {}).items():
+        if why := objection(name, value):
+            raise ValueError(f"{name} {why}")
     located = () if config_file is None else (f"--config_file={config_file}",)
     given = tuple(f"--{name}={value}" for name, value in (settings or {}).items())
     return (postgres, "-D", data_directory, *located, *given)

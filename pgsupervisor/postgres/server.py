@@ -160,7 +160,8 @@ class Server:
         is shut down, unless `detach` is true.
 
         Raises ClusterStartupError if there is no data directory, or one of another version than the installation's,
-        or if the server's program cannot be run; ClusterLockedError if somebody else has the data directory.
+        or if the server's program cannot be run; ClusterLockedError if somebody else has the data directory. Raises
+        ValueError for a setting that may hold a password, which belongs in the cluster's `settings`.
         """
         with self._starting, self.as_owner():
             # In this order: a server that starts in between is not the one whose lock is ignored below.

@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from pgsupervisor.cli.answers import Cluster
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
 from pgsupervisor.cli.table import duration, remark, sentence, table
+from pgsupervisor.escaping import escape
 
 NOW = 1_000_000.0
 

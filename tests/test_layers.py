@@ -20,6 +20,7 @@ PACKAGE = Path(__file__).parent.parent / "pgsupervisor"
 RULES: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
+    "escaping": set(),
     "paths": set(),
     "quantities": set(),
     "system": {"system", "errors"},
@@ -39,10 +40,21 @@ RULES: dict[str, set[str]] = {
     "control": {"control", "supervision", "inventory.spec", "system", "errors", ""},
     "control.client": {"control.protocol", "errors"},
     "control.protocol": {"errors"},
-    "cli": {"cli", "control.client", "control.protocol", "errors", "paths", "quantities", ""},
+    "cli": {"cli", "control.client", "control.protocol", "errors", "escaping", "paths", "quantities", ""},
     # The one command that asks no daemon. It is imported only when it is the command (`cli.main`).
-    "cli.check": {"cli", "inventory", "postgres", "system", "errors", "paths"},
-    "daemon": {"daemon", "control", "supervision", "inventory", "postgres", "system", "errors", "paths", ""},
+    "cli.check": {"cli", "inventory", "postgres", "system", "errors", "escaping", "paths"},
+    "daemon": {
+        "daemon",
+        "control",
+        "supervision",
+        "inventory",
+        "postgres",
+        "system",
+        "errors",
+        "escaping",
+        "paths",
+        "",
+    },
     "__main__": {"daemon.main"},
 }
 """What each part may import of the rest of the package; "" is the package itself, which has the version."""

@@ -9,10 +9,19 @@ from __future__ import annotations
 
 from argparse import PARSER, SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+from typing import NamedTuple, NoReturn
 
 import pgsupervisor
 from pgsupervisor import quantities
+from pgsupervisor.escaping import escape
+
+
+class Parser(ArgumentParser):
+    """A parser whose complaints a terminal only shows: a script may have its arguments from anywhere."""
+
+    def error(self, message: str) -> NoReturn:
+        """Say what is wrong with the command line, and exit."""
+        super().error(escape(message))
 
 
 class Command(NamedTuple):
@@ -74,9 +83,7 @@ def _parser(program: str, command: Command) -> ArgumentParser:
 
 def _new_parser(program: str, about: str, epilog: str) -> ArgumentParser:
     """Return a parser of what may stand before the command and after it; what is not given has no value yet."""
-    parser = ArgumentParser(
-        program, description=about, epilog=epilog, formatter_class=_help_formatter, allow_abbrev=False
-    )
+    parser = Parser(program, description=about, epilog=epilog, formatter_class=_help_formatter, allow_abbrev=False)
     parser.add_argument(
         "-s", "--socket", default=SUPPRESS, help="the daemon's control socket (default: $PGSUPERVISOR_SOCKET)"
     )

@@ -14,8 +14,9 @@ from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
 from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.escaping import escape
 from pgsupervisor.inventory import ClusterSpec, Inventory, load
 from pgsupervisor.inventory.lookup import installation_of
 from pgsupervisor.paths import default_inventory_path

@@ -14,9 +14,10 @@ from collections.abc import Sequence
 
 from pgsupervisor.cli.answers import Problems, Setting, Settings, told
 from pgsupervisor.cli.progress import exit_status, last_answer, outcome_lines
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import ClusterNotRunningError
+from pgsupervisor.escaping import escape
 
 _HEADER = ("NAME", "FILE", "RUNNING", "WHERE", "NOTE")
 _WIDEST = 40

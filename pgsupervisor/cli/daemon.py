@@ -7,9 +7,10 @@ import time
 from argparse import Namespace
 
 from pgsupervisor.cli.answers import Daemon, Upgraded, told
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
 from pgsupervisor.cli.table import duration
 from pgsupervisor.control.client import Client
+from pgsupervisor.escaping import escape
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:

@@ -13,9 +13,10 @@ from collections.abc import Iterable, Iterator
 from functools import cache
 
 from pgsupervisor.cli.answers import Event, Happened, told
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
 from pgsupervisor.cli.table import moment
 from pgsupervisor.control.client import Client
+from pgsupervisor.escaping import escape
 
 KEPT = 1000
 """How many events the daemon keeps; more than that nobody can be shown."""

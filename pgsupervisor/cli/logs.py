@@ -19,9 +19,10 @@ from itertools import cycle
 from typing import TypeAlias
 
 from pgsupervisor.cli.answers import Clusters, LogPiece, LogRefused, told
-from pgsupervisor.cli.screen import Screen, as_bytes, escape
+from pgsupervisor.cli.screen import Screen, as_bytes
 from pgsupervisor.control.client import Client
 from pgsupervisor.errors import DaemonUnreachableError
+from pgsupervisor.escaping import escape
 
 Write: TypeAlias = Callable[[str, str], None]
 """Writes whole lines of the named cluster's log."""
@@ -121,7 +122,7 @@ def _writer(arguments: Namespace, screen: Screen, names: Sequence[str]) -> Write
 
     def write(name: str, lines: str) -> None:
         prefix = prefixes.get(name, f"{escape(name)}: ")
-        if screen.terminal:
+        if screen.obeys:
             for line in lines.removesuffix("\n").split("\n"):
                 print(prefix + _shown(line, screen))
             return

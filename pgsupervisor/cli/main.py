@@ -11,8 +11,9 @@ from collections.abc import Callable, Sequence
 
 from pgsupervisor.cli.arguments import parse
 from pgsupervisor.cli.refusals import words
-from pgsupervisor.cli.screen import Screen, escape, screen
+from pgsupervisor.cli.screen import Screen, screen
 from pgsupervisor.errors import DaemonUnreachableError, PgSupervisorError, RemoteError
+from pgsupervisor.escaping import escape
 from pgsupervisor.paths import default_paths
 
 FAILED = 1

@@ -21,11 +21,15 @@ the level of an event looks like."""
 
 
 class Screen(NamedTuple):
-    """What is known of the standard output. `width` and `height` are None where it is no terminal."""
+    """What is known of the standard output. `width` and `height` are None where it is no terminal.
+
+    `obeys` where it is any kind of terminal, which may do what is written to it.
+    """
 
     width: int | None = None
     height: int | None = None
     colour: bool = False
+    obeys: bool = False
 
     @property
     def terminal(self) -> bool:
@@ -47,20 +51,16 @@ class Screen(NamedTuple):
 
 
 def screen(environment: Mapping[str, str]) -> Screen:
-    """Look at the standard output. A dumb terminal is none; NO_COLOR means what https://no-color.org says."""
-    if not sys.stdout.isatty() or environment.get("TERM") == "dumb":
-        return Screen()
-    columns, lines = os.get_terminal_size(sys.stdout.fileno())
-    return Screen(columns or 80, lines or 24, colour=not environment.get("NO_COLOR"))
+    """Look at the standard output. Nothing is drawn on a dumb terminal, which may not be as dumb as it says.
 
-
-def escape(text: str) -> str:
-    r"""Return text that a terminal only shows: control characters, stray bytes and the like as Python would write them.
-
-    >>> escape("\x1b[31mred\n\udcff")
-    '\\x1b[31mred\\n\\xff'
+    NO_COLOR means what https://no-color.org says.
     """
-    return text if text.isprintable() else "".join(map(_escaped, text))
+    if not sys.stdout.isatty():
+        return Screen()
+    if environment.get("TERM") == "dumb":
+        return Screen(obeys=True)
+    columns, lines = os.get_terminal_size(sys.stdout.fileno())
+    return Screen(columns or 80, lines or 24, colour=not environment.get("NO_COLOR"), obeys=True)
 
 
 def as_bytes(text: str) -> bytes:
@@ -69,11 +69,3 @@ def as_bytes(text: str) -> bytes:
         return text.encode("utf-8", "surrogateescape")
     except UnicodeEncodeError:  # there are others as well, which stand for nothing
         return text.encode("utf-8", "replace")
-
-
-def _escaped(character: str) -> str:
-    if character.isprintable():
-        return character
-    if "\udc80" <= character <= "\udcff":  # a byte that was no UTF-8 (PEP 383)
-        return f"\\x{ord(character) - 0xDC00:02x}"
-    return character.encode("unicode_escape").decode("ascii")

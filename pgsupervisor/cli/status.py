@@ -8,9 +8,10 @@ from argparse import Namespace
 from collections.abc import Sequence
 
 from pgsupervisor.cli.answers import Cluster, Clusters, told
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
 from pgsupervisor.cli.table import duration, moment, remark, sentence, table
 from pgsupervisor.control.client import Client
+from pgsupervisor.escaping import escape
 
 NOT_ALL_RUN = 3
 """The exit status when something is not running, also if that is what was ordered, as with supervisorctl."""

@@ -7,7 +7,8 @@ from collections.abc import Callable, Sequence
 from textwrap import wrap
 from typing import TYPE_CHECKING
 
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
+from pgsupervisor.escaping import escape
 
 if TYPE_CHECKING:
     from pgsupervisor.cli.answers import Cluster

@@ -8,8 +8,9 @@ from collections.abc import Sequence
 from typing import TYPE_CHECKING
 
 from pgsupervisor.cli.progress import exit_status, last_answer, outcome_lines
-from pgsupervisor.cli.screen import Screen, escape
+from pgsupervisor.cli.screen import Screen
 from pgsupervisor.control.client import Client
+from pgsupervisor.escaping import escape
 
 if TYPE_CHECKING:
     from pgsupervisor.cli.answers import Change
@@ -45,4 +46,5 @@ def _daemon_lines(keys: Sequence[str], later: Sequence[str]) -> list[str]:
     """Return the keys of [daemon] that differ as lines: those that count now, and those that do not yet."""
     now = [key for key in keys if key not in later]
     lines = [f"[daemon] {', '.join(now)}"] if now else []
-    return lines + ([f"[daemon] {', '.join(later)}  (when pgsupervisord is started again)"] if later else [])
+    lines += [f"[daemon] {', '.join(later)}  (when pgsupervisord is started again)"] if later else []
+    return list(map(escape, lines))

@@ -14,6 +14,7 @@ from pgsupervisor.daemon.program import TRIAL, Program, handed_over
 from pgsupervisor.daemon.reporting import logger
 from pgsupervisor.daemon.service import serve
 from pgsupervisor.errors import PgSupervisorError
+from pgsupervisor.escaping import escape
 from pgsupervisor.inventory import load
 from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.supervision.events import Events
@@ -40,7 +41,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         log = logger(inventory.daemon.log_format, events)
         asyncio.run(serve(inventory, log, events, program=Program.own(), before=before))
     except PgSupervisorError as error:
-        print(f"pgsupervisord: {error}", file=sys.stderr)  # noqa: T201  # the one line for whoever started us
+        print(f"pgsupervisord: {escape(str(error))}", file=sys.stderr)  # noqa: T201  # the one line for whoever started us
         return 1
     return 0
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import io
 import logging
 import math
 import os
@@ -12,9 +13,10 @@ from collections.abc import Mapping, Sequence
 from typing import TextIO, TypeAlias, cast
 
 import structlog
-from structlog.typing import EventDict, FilteringBoundLogger, Processor
+from structlog.typing import EventDict, ExcInfo, FilteringBoundLogger, Processor
 
 from pgsupervisor.daemon.entries import fields
+from pgsupervisor.escaping import escape
 from pgsupervisor.inventory.spec import LogFormat
 from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.events import Events
@@ -50,10 +52,8 @@ def logger(log_format: LogFormat, events: Events, journal: str = ENTRIES) -> Fil
 
 
 def _lines_for_people(stream: TextIO) -> Form:
-    renderer = structlog.dev.ConsoleRenderer(
-        colors=stream.isatty(), sort_keys=False, exception_formatter=structlog.dev.plain_traceback
-    )
-    return [structlog.processors.TimeStamper(fmt="iso", utc=False), renderer], _printer(stream)
+    renderer = structlog.dev.ConsoleRenderer(colors=stream.isatty(), sort_keys=False, exception_formatter=_traceback)
+    return [structlog.processors.TimeStamper(fmt="iso", utc=False), _as_shown, renderer], _printer(stream)
 
 
 def _lines_of_json(stream: TextIO) -> Form:
@@ -111,6 +111,18 @@ def plain(fact: object) -> object:
             return fact
         case _:
             return repr(fact)
+
+
+def _as_shown(_logger: object, _method: str, facts: EventDict) -> EventDict:
+    """Have a terminal only show what a fact says; of what is no text, the renderer sees to that itself."""
+    return {key: escape(fact) if isinstance(fact, str) else fact for key, fact in facts.items()}
+
+
+def _traceback(stream: TextIO, error: ExcInfo) -> None:
+    """Write a traceback, whose last line is what somebody else may have said."""
+    text = io.StringIO()
+    structlog.dev.plain_traceback(text, error)
+    stream.write("\n".join(map(escape, text.getvalue().split("\n"))))
 
 
 def _event_first(_logger: object, _method: str, facts: EventDict) -> EventDict:

@@ -164,7 +164,7 @@ def test_what_the_daemon_logs_for_people(capsys: pytest.CaptureFixture[str]) -> 
     reporter = Reporter(logger("console", Events()))
     reporter.ordered(EVIL, EVIL, 0, {"mode": EVIL, "settings": [EVIL]})
     try:
-        int(EVIL)
+        (_ for _ in ()).throw(ValueError(EVIL))
     except ValueError as mistake:
         reporter.mistake(EVIL, mistake)
     said = capsys.readouterr().err

@@ -49,6 +49,12 @@ class Ground:
         """How many bytes of memory more than at the beginning the daemon has had at any time since."""
         return self._peak() - self._before
 
+    @property
+    def used(self) -> float:
+        """How much processor time the thread that answers has taken, in seconds."""
+        known = Path(f"/proc/{self.daemon.pid}/schedstat").read_text(encoding="ascii")
+        return int(known.split()[0]) / 1e9
+
     def _peak(self) -> int:
         (line,) = (each for each in self._status() if each.startswith("VmHWM:"))
         return int(line.split()[1]) * 1024

@@ -119,4 +119,4 @@ def test_a_link_to_roots_own_program(short_directory: Path, server_user: User) -
     (bindir / "postgres").symlink_to(program)
     assert _asked_by(bindir) == 0
     os.chown(bindir, server_user.uid, server_user.gid)
-    assert _asked_by(bindir) == NOBODY.uid
+    assert _asked_by(bindir) == server_user.uid

@@ -23,7 +23,7 @@ from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
-from pgsupervisor.postgres.owner import touched_by
+from pgsupervisor.postgres.owner import run_as, touched_by
 from pgsupervisor.system import journal, oom
 from pgsupervisor.system.identity import User, as_ourselves
 from pgsupervisor.system.logfile import open_for_append
@@ -71,7 +71,7 @@ def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running 
 
 def _refuse_anothers(spec: ClusterSpec) -> None:
     """Refuse a cluster that is another user's affair, before anything else is found out about it."""
-    anothers = preflight.not_ours(spec.data_directory)
+    anothers = preflight.ownership_problem(spec.data_directory, run_as(spec.data_directory, spec.user))
     if anothers is not None:
         raise CannotStartError(anothers)
 

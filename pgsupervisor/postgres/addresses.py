@@ -20,7 +20,7 @@ import psutil
 
 from pgsupervisor.postgres import pidfile
 from pgsupervisor.system.guarded import beginning_of
-from pgsupervisor.system.identity import User
+from pgsupervisor.system.identity import User, as_ourselves
 from pgsupervisor.system.permission import may
 
 _LOCK = 8192
@@ -58,10 +58,10 @@ def tcp_problems(addresses: list[str], port: int) -> list[str]:
     free = False
     for address in addresses:
         try:
-            found = socket.getaddrinfo(
-                None if address == "*" else address, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE
-            )
-        except (socket.gaierror, UnicodeError) as error:  # the latter for what no host can be named
+            # As bytes, as the server has it: of a text, Python would make another name (IDNA).
+            host = None if address == "*" else os.fsencode(address)
+            found = socket.getaddrinfo(host, port, type=socket.SOCK_STREAM, flags=socket.AI_PASSIVE)
+        except (socket.gaierror, ValueError) as error:  # the latter for what no host can be named
             unusable.append(f"{address}: {error.strerror if isinstance(error, OSError) else 'no host name'}")
             continue
         for family, kind, protocol, _, place in found:
@@ -89,6 +89,7 @@ def _bind(family: int, kind: int, protocol: int, place: tuple[object, ...]) -> N
         attempt.bind(place)
 
 
+@as_ourselves()
 def _listeners(port: int) -> str:
     """Name the processes that listen on a port, as far as we may know them."""
     pids = {

@@ -27,7 +27,7 @@ from pgsupervisor.errors import InstallationError
 from pgsupervisor.postgres import versionstring
 from pgsupervisor.postgres.command import environment
 from pgsupervisor.postgres.versionstring import VersionInfo
-from pgsupervisor.system.identity import NOBODY, User, user
+from pgsupervisor.system.identity import NOBODY, User, as_ourselves, user
 from pgsupervisor.system.process import run
 from pgsupervisor.system.safepath import weakness
 
@@ -90,17 +90,17 @@ def _output(*command: str, timeout: float = _TIMEOUT) -> str:
 def _asked_as(program: str) -> User | None:
     """Return the user as whom root asks a program something; None for ourselves.
 
-    Whoever can put a program of his own in its place would have that run by root otherwise. A developer's own build
-    is asked as its owner.
+    Whoever can put a program of his own in its place would have that run by root otherwise. So it is asked as him, as
+    a developer's own build is, or where that can be several, as nobody.
     """
     found = shutil.which(program)
     if os.geteuid() != 0 or found is None:
         return None
     try:
-        if weakness(found) is None:
+        weak = weakness(found)
+        if weak is None:
             return None
-        uid = os.stat(found).st_uid
-        return user(uid) if uid else NOBODY
+        return NOBODY if weak.whose is None else user(weak.whose)
     except (OSError, KeyError):
         return NOBODY
 
@@ -303,6 +303,7 @@ class Installation:
             return str(Path(directory).absolute()) if directory else None
         return self._executable(name)
 
+    @as_ourselves()
     def _executable(self, name: str) -> str | None:
         """Return the path of a program, or None if there is none that we may execute."""
         bindir = self._path("bindir")

@@ -61,7 +61,7 @@ def lint(
     Raises what `Cluster.run_as` and `Cluster.running` raise.
     """
     given = settings or {}
-    anothers = preflight.not_ours(cluster.data_directory)
+    anothers = preflight.ownership_problem(cluster.data_directory, cluster.run_as)
     if anothers is not None:
         return Lint((anothers,))
     fatal = _preflight(cluster, given, addresses=addresses)

@@ -12,6 +12,8 @@ import re
 import zoneinfo
 from datetime import UTC, datetime, timedelta, timezone, tzinfo
 
+from pgsupervisor.system.identity import as_ourselves
+
 _SEARCHED = 512
 """Bytes at the beginning of a line in which the time is looked for: a message further on may speak of another."""
 
@@ -34,8 +36,10 @@ def says_when(prefix: str) -> bool:
     return _TIMED.search(prefix.replace("%%", "")) is not None
 
 
+@as_ourselves()
 def zone_named(name: str) -> tzinfo | None:
     """Return a time zone by the name that PostgreSQL has for it; None if this machine does not know it."""
+    # One that the system does not know is looked for among Python's modules, which another user might not read.
     try:
         return zoneinfo.ZoneInfo(name)
     except (zoneinfo.ZoneInfoNotFoundError, ValueError, OSError):

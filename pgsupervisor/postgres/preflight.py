@@ -8,6 +8,7 @@ needs PostgreSQL's own judgement, its configuration, is asked of it (`configurat
 from __future__ import annotations
 
 import os
+import stat
 import subprocess
 from pathlib import Path
 
@@ -18,10 +19,12 @@ from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.guarded import beginning_of
-from pgsupervisor.system.identity import User, our_uid
+from pgsupervisor.system.identity import User, as_ourselves, our_uid
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import run
 from pgsupervisor.system.safepath import user_name
+
+_REFUSES_ROOT = "PostgreSQL refuses to run as root: name another user, such as the owner of the data directory"
 
 _PATIENCE = 10.0
 """Seconds that PostgreSQL may take to judge a configuration; as a rule it takes ten milliseconds."""
@@ -133,28 +136,26 @@ def _without_severity(line: str) -> str:
     return message.strip() if colon and severity.isupper() else line.strip()
 
 
-def not_ours(data_directory: str) -> str | None:
-    """Return why a data directory is another user's affair; None if it is ours, or we are root, or none is there.
-
-    Who is not root can neither run a server as its owner nor stop one of his, whatever of it he may read.
-    Raises OSError.
-    """
-    return None if our_uid() == 0 else ownership_problem(data_directory, None)
-
-
+@as_ourselves()
 def ownership_problem(data_directory: str, run_as: User | None) -> str | None:
     """Return why a server that runs as `run_as` could not have a data directory, by whose that is; None if it could.
 
-    None too if there is no such directory. Raises OSError.
+    None too if there is no such directory. It is the first thing to ask: nothing else is ours to find out about a
+    directory of another user, whose server we can neither start nor stop. Raises OSError.
     """
     try:
-        owner = os.stat(data_directory).st_uid
+        facts = os.stat(data_directory)
     except (FileNotFoundError, NotADirectoryError):
         return None
     except PermissionError as error:
         why = f"cannot be looked into by {user_name(os.geteuid())}: {error.strerror}"
         return f"{data_directory} {why}; ask as root or as its owner"
+    owner = facts.st_uid
+    if not stat.S_ISDIR(facts.st_mode):
+        return None
     uid, name = (our_uid(), user_name(our_uid())) if run_as is None else (run_as.uid, run_as.name)
+    if uid == 0:
+        return _REFUSES_ROOT
     if owner == uid:
         return None
     has = user_name(owner)
@@ -170,7 +171,7 @@ def ownership_problem(data_directory: str, run_as: User | None) -> str | None:
 def _user_problems(run_as: User | None) -> list[str]:
     if (our_uid() if run_as is None else run_as.uid) != 0:
         return []
-    return ["PostgreSQL refuses to run as root: name another user, such as the owner of the data directory"]
+    return [_REFUSES_ROOT]
 
 
 def _program_problems(installation: Installation, run_as: User | None) -> list[str]:
@@ -185,10 +186,9 @@ def _program_problems(installation: Installation, run_as: User | None) -> list[s
 def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
     path = Path(data_directory)
     try:
-        anothers = not_ours(data_directory)
-        if anothers is not None:
-            return [anothers]
         problem = ownership_problem(data_directory, run_as)
+        if problem is not None:
+            return [problem]
         facts = path.stat()
         if not path.is_dir():
             return [f"{data_directory} is not a directory"]
@@ -197,7 +197,7 @@ def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
         return [f"{data_directory} does not exist: make it with initdb, or mount it"]
     except OSError as error:
         return [f"{data_directory} cannot be looked into: {error.strerror}; ask as root or as its owner"]
-    found = [] if problem is None else [problem]
+    found = []
     if facts.st_mode & _FORBIDDEN_MODE:
         found.append(
             f"{data_directory} has the mode {facts.st_mode & 0o7777:04o}, and PostgreSQL accepts 0700 and 0750 only; "

@@ -163,6 +163,10 @@ class Server:
         or if the server's program cannot be run; ClusterLockedError if somebody else has the data directory. Raises
         ValueError for a setting that may hold a password, which belongs in the cluster's `settings`.
         """
+        run_as = self.run_as
+        anothers = preflight.ownership_problem(self.data_directory, run_as)
+        if anothers is not None:
+            raise ClusterStartupError(anothers)
         with self._starting, self.as_owner():
             # In this order: a server that starts in between is not the one whose lock is ignored below.
             leftover = pidfile.read(self.data_directory)

@@ -62,10 +62,11 @@ def user_name(uid: int) -> str:
 
 @dataclass(frozen=True, slots=True)
 class Weakness:
-    """Why a path is not safe, and what makes it so."""
+    """Why a path is not safe, and what makes it so; `whose` is the number of the one user who can change it, if any."""
 
     why: str
     remedy: str
+    whose: int | None = None
 
 
 def make_safe_directory(path: str) -> Weakness | None:
@@ -124,7 +125,7 @@ def _of_owner(path: str, whose: int) -> Weakness | None:
     uid = os.lstat(path).st_uid
     if uid in {0, whose}:
         return None
-    return Weakness(f"{path} belongs to {user_name(uid)}", f"do `chown -h {user_name(whose)} {path}`")
+    return Weakness(f"{path} belongs to {user_name(uid)}", f"do `chown -h {user_name(whose)} {path}`", uid)
 
 
 def _of_mode(directory: str, whose: int, *, above: bool) -> Weakness | None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections.abc import Iterator
 
 import pytest
@@ -88,7 +89,9 @@ def test_a_full_disk_that_the_log_does_not_tell_of(site: Site, disk: Disk) -> No
 def test_a_full_disk_of_a_log(site: Site, disk: Disk) -> None:
     """A server whose log finds no room starts and works all the same, and logs again once there is some."""
     site.add("shop", logfile=str(disk.path / "shop.log"), settings={"log_statement": "all"})
-    (disk.path / "shop.log").touch()
+    log = disk.path / "shop.log"
+    log.touch()
+    shutil.chown(log, log.parent.owner())
     disk.fill()
     site.run()
     assert sql(site.cluster("shop"), "select 'unheard'") == "unheard"

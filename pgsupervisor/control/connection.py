@@ -57,16 +57,20 @@ class Call:
 
         A client that leaves too much unread is dropped.
         """
-        if self._send(parameters) and self._writer.transport.get_write_buffer_size() > _MAX_UNREAD:
+        if self.send(parameters) and self._writer.transport.get_write_buffer_size() > _MAX_UNREAD:
             self._writer.get_extra_info("socket").shutdown(socket.SHUT_RDWR)
 
     async def stream(self, parameters: Parameters, patience: float | None = None) -> None:
-        """Send a reply that others follow, in its turn, and wait until the client has read enough of it.
+        """Send a reply that others follow, in its turn, and wait until the client has read enough of it (`read`)."""
+        await self.turn.take()
+        self.send(parameters)
+        await self.read(patience)
+
+    async def read(self, patience: float | None = None) -> None:
+        """Wait until the client has read enough of what was sent, however long; it is somebody else's turn.
 
         With `patience` (in seconds), one that does not is dropped, and ConnectionAbortedError is raised.
         """
-        await self.turn.take()
-        self._send(parameters)
         self.turn.pass_on()
         try:
             async with asyncio.timeout(patience):
@@ -75,7 +79,7 @@ class Call:
             self._writer.transport.abort()
             raise ConnectionAbortedError from None
 
-    def _send(self, parameters: Parameters) -> bool:
+    def send(self, parameters: Parameters) -> bool:
         """Send a reply that others follow, and return True, if the client asked for `more` and still can be told."""
         if not self.request.more or self.answered or self._writer.is_closing():
             return False

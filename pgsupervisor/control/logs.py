@@ -110,12 +110,20 @@ class _Sender:
         with _refusals(kept):
             async with aclosing(source):
                 async for piece in source:
-                    answer = {"name": name, "source": piece.source, "text": _text(piece.text)}
                     async with self._one_at_a_time:
+                        await self._call.turn.take()
                         # Both at once: what was sent is what need not be sent again.
                         self._positions[name] = piece.position
                         self._call.again = _going_on(self._call.request, self._positions)
-                        await self._call.stream({**answer, "position": piece.position}, patience=_PATIENCE)
+                        self._call.send(
+                            {
+                                "name": name,
+                                "source": piece.source,
+                                "text": _text(piece.text),
+                                "position": piece.position,
+                            }
+                        )
+                        await self._call.read(_PATIENCE)
 
 
 def _going_on(request: Request, positions: Mapping[str, str]) -> Request:

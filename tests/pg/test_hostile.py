@@ -51,6 +51,18 @@ def test_attack(ground: Ground, attack: str) -> None:
     assert ground.daemon.logged(level="error") == []
 
 
+@pytest.mark.parametrize("attack", ["never reads events", "long", "busy"])
+def test_many_attackers(ground: Ground, attack: str) -> None:
+    """What several users do together, with as many connections as there can be, is bounded just so."""
+    ground.forget_peak()
+    with contextlib.ExitStack() as undo:
+        for number in range(4):
+            undo.enter_context(ground.attacked(attack, NOBODY.pw_uid - 1 - number))
+        for _ in range(ANSWERS):
+            assert ground.site.call("GetDaemon")["pid"] == ground.daemon.pid
+    assert ground.more < 64 * 2**20
+
+
 def test_several_at_once(ground: Ground) -> None:
     """Though each user has fewer connections than he may, all together leave the descriptors that servers need."""
     daemon = ground.daemon.pid

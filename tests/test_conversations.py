@@ -41,7 +41,7 @@ def test_who_is_silent_goes_along() -> None:
     play(scene)
 
 
-@pytest.mark.parametrize("size", [1, 40])
+@pytest.mark.parametrize("size", [1, 40, 6000])
 def test_what_was_sent_is_answered_once(size: int) -> None:
     """Whatever was asked before, all at once, is answered in its order, by the one or by the other."""
 

@@ -13,7 +13,6 @@ A conversation can be broken off between two answers, for another process to go 
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import select
 import socket
 from collections.abc import Awaitable, Callable
@@ -21,10 +20,9 @@ from dataclasses import dataclass
 from typing import TypeAlias
 
 from pgsupervisor.control.access import Peer, peer_of
+from pgsupervisor.control.hearing import Hearing
 from pgsupervisor.control.household import Household, Turn
 from pgsupervisor.control.protocol import (
-    MAX_REQUEST,
-    FrameReader,
     Parameters,
     Reply,
     Request,
@@ -33,7 +31,6 @@ from pgsupervisor.control.protocol import (
 )
 from pgsupervisor.errors import MalformedMessageError
 
-_CHUNK = 64 * 1024
 _MAX_UNREAD = 1024 * 1024
 
 
@@ -122,20 +119,14 @@ async def converse(
     """
     loop = asyncio.get_running_loop()
     connection.setblocking(False)  # noqa: FBT003  # the standard library's
-    # Twice the limit is what it keeps, and we read it at once: what else is sent may wait in the kernel.
-    reader = asyncio.StreamReader(limit=_CHUNK // 16)
-    reader.feed_data(unread)
-    transport, streams = await loop.connect_accepted_socket(lambda: asyncio.StreamReaderProtocol(reader), connection)
-    writer = asyncio.StreamWriter(transport, streams, reader, loop)
-    frames = FrameReader(MAX_REQUEST)
-    heard: asyncio.Queue[bytes | None] = asyncio.Queue(1)
-    listening = asyncio.create_task(_listen(reader, frames, heard))
-    answering = asyncio.create_task(_answer_all(heard, writer, answer, interruption, household))
+    hearing = Hearing(unread)
+    transport, _ = await loop.connect_accepted_socket(lambda: hearing, connection)
+    writer = asyncio.StreamWriter(transport, hearing, None, loop)
+    answering = asyncio.create_task(_answer_all(hearing, writer, answer, interruption, household))
     leaving = asyncio.create_task(_hang_up(connection))
 
     def stop_reading(_interruption: asyncio.Future[None]) -> None:
-        transport.pause_reading()
-        reader.feed_eof()
+        hearing.stop()
 
     interruption.add_done_callback(stop_reading)
     household.transports.add(transport)
@@ -144,35 +135,22 @@ async def converse(
         await asyncio.wait({answering, leaving}, return_when=asyncio.FIRST_COMPLETED)
         all_read = not (leaving.done() or writer.is_closing() or transport.get_write_buffer_size())
         if all_read and answering.exception() is None and (left := answering.result()) is not None:
-            broken_off = BrokenOff(connection.dup(), left, frames.rest) if listening.result() else None
+            broken_off = BrokenOff(connection.dup(), left, hearing.rest)
     finally:
         interruption.remove_done_callback(stop_reading)
         household.transports.discard(transport)
-        for task in (listening, answering, leaving):
+        for task in (answering, leaving):
             task.cancel()
         transport.abort()
-        results = await asyncio.gather(listening, answering, leaving, return_exceptions=True)
+        results = await asyncio.gather(answering, leaving, return_exceptions=True)
     for result in results:
         if isinstance(result, Exception) and not isinstance(result, ConnectionError):
             raise result
     return broken_off
 
 
-async def _listen(reader: asyncio.StreamReader, frames: FrameReader, heard: asyncio.Queue[bytes | None]) -> bool:
-    """Read frames until there are no more, and tell whether none was too long; the last one is None."""
-    with contextlib.suppress(MalformedMessageError):
-        while data := await reader.read(_CHUNK):
-            frames.feed(data)
-            while (frame := frames.next()) is not None:
-                await heard.put(frame)
-        await heard.put(None)
-        return True
-    await heard.put(None)
-    return False
-
-
 async def _answer_all(
-    heard: asyncio.Queue[bytes | None],
+    hearing: Hearing,
     writer: asyncio.StreamWriter,
     answer: Answer,
     interruption: asyncio.Future[None],
@@ -184,20 +162,21 @@ async def _answer_all(
     """
     peer = peer_of(writer.get_extra_info("socket"))
     left: list[Request] = []
-    request = True
-    while request and (frame := await heard.get()) is not None:
-        turn = Turn(household)
-        if not interruption.done():
-            await turn.take()
-        try:
+    try:
+        while (frame := await hearing.next()) is not None:
+            turn = Turn(household)
+            if not interruption.done():
+                await turn.take()
             left += await _answer_one(frame, peer, writer, turn, None if left else answer)
-        except MalformedMessageError:
-            request = False
-        await writer.drain()
+            await writer.drain()
+    except MalformedMessageError:
+        all_left = None
+    else:
+        all_left = tuple(left)
     if not interruption.done():
         writer.close()
         await writer.wait_closed()
-    return tuple(left) if request else None
+    return all_left
 
 
 async def _answer_one(

@@ -32,6 +32,7 @@ from pgsupervisor.daemon.handover import Handover
 from pgsupervisor.daemon.hosting import HostedPostmaster
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.log import HostedLog
+from pgsupervisor.daemon.notifying import Notifier
 from pgsupervisor.daemon.program import Program
 from pgsupervisor.daemon.reporting import Reporter
 from pgsupervisor.daemon.upgrade import Upgrade
@@ -40,12 +41,14 @@ from pgsupervisor.inventory import load
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
 from pgsupervisor.supervision.events import Events
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.kept import Report
+from pgsupervisor.supervision.kept import Kept, Report
+from pgsupervisor.supervision.life import Event, Life
 from pgsupervisor.supervision.selection import ALL
 from pgsupervisor.supervision.supervisor import Supervisor, Updated
 from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
 from pgsupervisor.system.process import abandon
 from pgsupervisor.system.safepath import make_safe_directory
+from pgsupervisor.system.sdnotify import NotifySocket
 from pgsupervisor.system.signals import SignalPipe
 from pgsupervisor.system.threads import started_pool
 from pgsupervisor.system.watch import Watcher
@@ -95,7 +98,8 @@ class Service:
         self._asking = started_pool(_ASKED_AT_ONCE, "ask")
         self._rotating = started_pool(_ROTATED_AT_ONCE, "rotate")
         self._database = started_pool(_LOOKED_UP_AT_ONCE, "who")
-        self._supervisor = Supervisor(inventory, self._host, self._reporter.changed, self._reporter.mistake, events)
+        self._supervisor = Supervisor(inventory, self._host, self._changed, self._reporter.mistake, events)
+        self._notifier = Notifier(NotifySocket(os.environ), self._everybody)
         control = ControlServer(self._supervisor, self, self._reporter, self._database)
         self._conversations = Conversations(control.answer, self._reporter.mistake)
         self._entrance = Entrance(
@@ -122,17 +126,20 @@ class Service:
         adopt_orphans()
         what = {"pid": os.getpid(), "socket": self._endpoint.path, "inventory": self.inventory_path}
         self._entrance.open()
+        self._notifier.open()
         if self._before is None:
             self._log.info("daemon started", **what)
-            await self._supervisor.begin()
+            started = await self._supervisor.begin()
         else:
             self._log.info("daemon upgraded", was=self._before.version, now=__version__, **what)
-            await self._go_on(self._before)
+            started = await self._go_on(self._before)
+        self._notifier.begun(started)
         # What is there by now stays: to look through it again and again would keep clients waiting for 20 ms each time.
         gc.freeze()
         ready()
         await self._end.wait()
         self._log.info("daemon stopping", servers="left running" if self._leave else "stopped")
+        self._notifier.ending()
         await self._supervisor.end(leave=self._leave)
         await self._conversations.close()
         self._entrance.shut()
@@ -140,6 +147,7 @@ class Service:
         for pool in (self._asking, self._rotating, self._database):
             pool.shutdown(wait=False, cancel_futures=True)
         abandon()
+        self._notifier.close()
         self._log.info("daemon stopped")
 
     def end(self, *, leave: bool | None) -> None:
@@ -155,6 +163,10 @@ class Service:
         """
         if dry_run:
             return self._supervisor.plan(await asyncio.to_thread(load, self.inventory_path))
+        with self._notifier.rereading():
+            return await self._reread(report)
+
+    async def _reread(self, report: Report) -> Updated:
         try:
             new = await asyncio.to_thread(load, self.inventory_path)
             _make_log_directory(new)
@@ -175,9 +187,9 @@ class Service:
             raise UpgradeError("a demonstration is not upgraded; end it, and begin another one")
         await self._upgrade.carry_out()
 
-    async def _go_on(self, before: Handover) -> None:
-        """Begin where another version has left off, and tell those who have asked for that."""
-        await self._supervisor.begin({name: each.life for name, each in before.clusters.items()})
+    async def _go_on(self, before: Handover) -> list[Kept]:
+        """Begin where another version has left off, tell those who have asked for that, and return what is started."""
+        started = await self._supervisor.begin({name: each.life for name, each in before.clusters.items()})
         for name, each in self._known.items():
             self._log.warning("cluster forgotten", cluster=name, reason="it is not in the inventory any more")
             for pidfd in each.pidfds:
@@ -185,9 +197,10 @@ class Service:
         self._reap()  # a short program of the other version may have outlived it
         upgraded = {"was": before.version, "version": __version__, "pid": os.getpid()}
         self._conversations.take_over(before.clients, Reply(upgraded))
+        return started
 
     def _handover(self, clients: Sequence[Handed]) -> Handover:
-        lives = {kept.spec.name: kept.life for kept in self._supervisor.select([ALL])}
+        lives = {kept.spec.name: kept.life for kept in self._everybody()}
         return Handover(
             version=__version__,
             started=self.started,
@@ -198,6 +211,13 @@ class Service:
             clusters={name: self._hosted[name].carried(life) for name, life in lives.items()},
             events=self._supervisor.events.kept,
         )
+
+    def _everybody(self) -> list[Kept]:
+        return self._supervisor.select([ALL])
+
+    def _changed(self, name: str, before: Life, event: Event, after: Life) -> None:
+        self._reporter.changed(name, before, event, after)
+        self._notifier.changed(name, before, event, after)
 
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
         log = HostedLog(spec, self._watcher, self._rotating, partial(self._reporter.rotated, spec.name))
@@ -212,7 +232,7 @@ class Service:
         if number is signal.SIGCHLD:
             self._reap()
         elif number is signal.SIGHUP:
-            self._reread()
+            self._update_soon()
         elif self.ending and number is signal.SIGINT and not self._leave:
             self._log.warning("immediate stop", reason="second SIGINT")
             self._supervisor.hasten()
@@ -223,7 +243,7 @@ class Service:
         """Reap what came to us and has ended; in a thread, since whoever starts a child keeps that waiting."""
         asyncio.get_running_loop().run_in_executor(None, reap_orphans)
 
-    def _reread(self) -> None:
+    def _update_soon(self) -> None:
         task = asyncio.create_task(self._update_by_signal())
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)

@@ -55,15 +55,17 @@ class Supervisor:
         self._works: set[asyncio.Task[object]] = set()
         self._ending = False
 
-    async def begin(self, lives: Mapping[str, Life] = MappingProxyType({})) -> None:
-        """Take every cluster into care, adopt the servers that run, and start the others that shall run.
+    async def begin(self, lives: Mapping[str, Life] = MappingProxyType({})) -> list[Kept]:
+        """Take every cluster into care, adopt the servers that run, start the others that shall run, and return these.
 
         The `lives`, by name, are gone on with: another process has led them until now.
         """
         async with self._updating:
-            for kept in await self._add(self.inventory.clusters.values(), lives):
-                if kept.spec.name not in lives and not kept.ordered_down:
-                    kept.keeper.post(Start())
+            added = await self._add(self.inventory.clusters.values(), lives)
+            started = [kept for kept in added if kept.spec.name not in lives and not kept.ordered_down]
+            for kept in started:
+                kept.keeper.post(Start())
+        return started
 
     @property
     def busy(self) -> list[str]:

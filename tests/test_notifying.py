@@ -308,6 +308,23 @@ def test_a_server_that_nobody_can_end(manager: Manager) -> None:
     notified(manager, play, SHOP, prepare=immortal)
 
 
+def test_a_keeper_that_hangs(manager: Manager) -> None:
+    """No more time is asked for if a keeper makes no progress: what it is to do would never be done."""
+
+    async def play(world: World) -> None:
+        await world.begin()
+        (shop,) = world.supervisor.select(["shop"])
+        shop.task.cancel()
+        await asyncio.wait([shop.task])
+        shop.task = asyncio.create_task(asyncio.sleep(86400.0))
+        shop.keeper.post(Start())
+        world.notifier.ending()
+        assert (await world.told_within(3600.0)).count(MORE_TIME) <= 2
+        shop.task.cancel()
+
+    notified(manager, play, SHOP, prepare=slow("shop"))
+
+
 def test_without_a_manager() -> None:
     """Where nobody listens, no timer runs."""
 

@@ -41,6 +41,7 @@ def test_every_line_is_an_event(capsys: pytest.CaptureFixture[str]) -> None:
     reporter.refused("Stop", ["shop"], 65534)
     reporter.refused("Kill", ["shop", "blog"], 65534)
     reporter.refused("Update", [], 65534)
+    reporter.hung(["shop", "blog"])
     logged = lines(capsys)
     assert all(before <= event.time <= time.time() for event in events.kept)
     assert [as_logged(event) for event in events.kept] == [
@@ -56,6 +57,15 @@ def test_every_line_is_an_event(capsys: pytest.CaptureFixture[str]) -> None:
         ("warning", "order refused", "shop", {"method": "Stop", "uid": 65534}),
         ("warning", "order refused", None, {"method": "Kill", "uid": 65534, "clusters": ["shop", "blog"]}),
         ("warning", "order refused", None, {"method": "Update", "uid": 65534}),
+        (
+            "error",
+            "no progress",
+            None,
+            {
+                "clusters": ["shop", "blog"],
+                "reason": "a mistake in pgsupervisor, which its watchdog mends by a restart",
+            },
+        ),
     ]
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import asyncio
+import faulthandler
 import os
 import sys
 from collections.abc import Sequence
@@ -24,6 +25,8 @@ from pgsupervisor.system import standard
 def main(arguments: Sequence[str] | None = None) -> int:
     """Run the daemon and return its exit status: 0 when it was told to stop, 1 when it could not start."""
     standard.occupy()
+    # What hangs is told when systemd's watchdog ends us, which it does by SIGABRT.
+    faulthandler.enable(standard.STANDARD_ERROR)
     asked = _parser().parse_args(arguments)
     try:
         if asked.demo:

@@ -7,8 +7,9 @@ Servers that replay an archive are not waited for, that is standbys, and those t
 need a primary that is away, or a network that comes up after us, and would hold up the whole boot.
 
 systemd limits how long a start, a reload and a stop may take. A crash recovery, or the checkpoint of a shutdown, takes
-as long as it takes. So more time is asked for, again and again, while one of the three is under way; but not to wait
-for a process that even SIGKILL does not end.
+as long as it takes. So more time is asked for, again and again, while one of the three is under way. But not to wait
+for a process that even SIGKILL does not end; nor for a keeper that makes no progress: with the limit, systemd puts off
+the end of its patience with a daemon that hangs, too (`watchdog`; service_extend_timeout in systemd's service.c).
 
 Nothing of this runs while nothing happens. And when hundreds of clusters change at once, that is told in a line or two.
 """
@@ -20,6 +21,7 @@ import contextlib
 from collections.abc import Callable, Iterable, Iterator, Sequence
 
 from pgsupervisor.daemon.summary import summary
+from pgsupervisor.daemon.watchdog import Progress
 from pgsupervisor.errors import InventoryError
 from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.life import Event, Life, Rung, State
@@ -41,6 +43,7 @@ class Notifier:
     def __init__(self, notify: NotifySocket, kept: Callable[[], Sequence[Kept]]) -> None:
         self._notify = notify
         self._kept = kept
+        self._progress = Progress(kept)
         self._awaited: set[str] | None = None  # who has not had its try yet; None while nobody knows
         self._ready = False
         self._rereading = 0
@@ -135,7 +138,7 @@ class Notifier:
         self._patience = None
         if self._in_service and self._rereading == 0:
             return
-        if not self._is_in_vain:
+        if not self._progress.stuck() and not self._is_in_vain:
             self._notify.tell(EXTEND_TIMEOUT_USEC=_MORE_TIME * 1_000_000)
         self._patience = asyncio.get_running_loop().call_later(_AGAIN, self._ask_for_time)
 

@@ -230,6 +230,11 @@ class Reporter:
         several = {"clusters": list(clusters)} if len(clusters) > 1 else {}
         self._log.warning("order refused", **about, method=method, uid=uid, **several)
 
+    def hung(self, clusters: Sequence[str]) -> None:
+        """Log which clusters have a keeper that does nothing, though there is something to do."""
+        reason = "a mistake in pgsupervisor, which its watchdog mends by a restart"
+        self._log.error("no progress", clusters=list(clusters), reason=reason)
+
     def mistake(self, where: str, error: Exception) -> None:
         """Log a mistake of ours, with its traceback."""
         self._log.error("mistake in pgsupervisor", where=where, exc_info=error)

@@ -36,6 +36,7 @@ from pgsupervisor.daemon.notifying import Notifier
 from pgsupervisor.daemon.program import Program
 from pgsupervisor.daemon.reporting import Reporter
 from pgsupervisor.daemon.upgrade import Upgrade
+from pgsupervisor.daemon.watchdog import Progress, Watchdog
 from pgsupervisor.errors import InventoryError, UpgradeError
 from pgsupervisor.inventory import load
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
@@ -48,7 +49,7 @@ from pgsupervisor.supervision.supervisor import Supervisor, Updated
 from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
 from pgsupervisor.system.process import abandon
 from pgsupervisor.system.safepath import make_safe_directory
-from pgsupervisor.system.sdnotify import NotifySocket
+from pgsupervisor.system.sdnotify import NotifySocket, watchdog_interval
 from pgsupervisor.system.signals import SignalPipe
 from pgsupervisor.system.threads import started_pool
 from pgsupervisor.system.watch import Watcher
@@ -99,7 +100,10 @@ class Service:
         self._rotating = started_pool(_ROTATED_AT_ONCE, "rotate")
         self._database = started_pool(_LOOKED_UP_AT_ONCE, "who")
         self._supervisor = Supervisor(inventory, self._host, self._changed, self._reporter.mistake, events)
-        self._notifier = Notifier(NotifySocket(os.environ), self._everybody)
+        notify = NotifySocket(os.environ)
+        self._notifier = Notifier(notify, self._everybody)
+        interval = watchdog_interval(os.environ, os.getpid())
+        self._watchdog = Watchdog(notify, interval, Progress(self._everybody), self._reporter.hung)
         control = ControlServer(self._supervisor, self, self._reporter, self._database)
         self._conversations = Conversations(control.answer, self._reporter.mistake)
         self._entrance = Entrance(
@@ -126,6 +130,7 @@ class Service:
         adopt_orphans()
         what = {"pid": os.getpid(), "socket": self._endpoint.path, "inventory": self.inventory_path}
         self._entrance.open()
+        self._watchdog.open()
         self._notifier.open()
         if self._before is None:
             self._log.info("daemon started", **what)
@@ -147,6 +152,7 @@ class Service:
         for pool in (self._asking, self._rotating, self._database):
             pool.shutdown(wait=False, cancel_futures=True)
         abandon()
+        self._watchdog.close()
         self._notifier.close()
         self._log.info("daemon stopped")
 

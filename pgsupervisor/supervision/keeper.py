@@ -103,7 +103,7 @@ class Keeper:
     """Owns the life of the cluster `name`; `policy` and `priority` may be replaced at any time.
 
     It may begin with a `life` that was led by another process until now. `found` is set once it is known whether a
-    postmaster runs already.
+    postmaster runs already. `steps` counts the events that it has taken.
     """
 
     def __init__(
@@ -121,6 +121,7 @@ class Keeper:
         self.policy = policy
         self.priority = priority
         self.found = asyncio.Event()
+        self.steps = 0
         self._now = Moment(life or Life())
         self._gate = gate
         self._changed = changed
@@ -143,6 +144,13 @@ class Keeper:
     def behind(self) -> bool:
         """Whether something has happened that the life does not show yet."""
         return not self._mailbox.empty()
+
+    @property
+    def due(self) -> bool:
+        """Whether there is an event to take now, with nothing to wait for: the passing of the deadline is one."""
+        deadline = self.life.deadline
+        overdue = deadline is not None and deadline <= asyncio.get_running_loop().time()
+        return self.found.is_set() and (self.behind or overdue)
 
     async def catch_up(self) -> None:
         """Wait until the life shows all that has happened."""
@@ -176,6 +184,7 @@ class Keeper:
                 self._perform(action, postmaster)
             while True:
                 event, taken = await self._take()
+                self.steps += 1
                 before = self.life
                 self._safely(partial(self._live, event, postmaster))
                 if taken is not None and not taken.done():

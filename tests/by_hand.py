@@ -9,7 +9,7 @@ import signal
 from collections.abc import Iterator
 from pathlib import Path
 
-from daemons import Site
+from daemons import Site, ends
 from machine import SERVER_USER
 from servers import sql
 
@@ -71,3 +71,17 @@ def withheld(path: Path) -> Iterator[None]:
         finally:
             os.seteuid(ourselves)
         yield
+
+
+def crashed(site: Site, installation: Installation, **keys: object) -> Path:
+    """Have a cluster `shop` whose server was killed, with a row in its last WAL file, whose path is returned."""
+    data_directory = site.add("shop", installation, **keys)
+    site.run()
+    cluster = site.cluster("shop")
+    sql(cluster, "create table bought as select 1")
+    last = wal_file(cluster)
+    sql(cluster, "insert into bought values (2)")
+    with family(site, "shop") as processes:
+        site.order("Kill", "shop")
+        assert all(map(ends, processes))
+    return data_directory / "pg_wal" / last

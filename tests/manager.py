@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import socket
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import TypeAlias
@@ -34,15 +35,16 @@ class Manager:
                 self._receive()
         return self.told[before:]
 
-    def next(self) -> Told:
-        """Wait for the next datagram."""
-        self._socket.settimeout(LIMIT)
+    def next(self, within: float = LIMIT) -> Told:
+        """Wait for the next datagram; TimeoutError if there is none."""
+        self._socket.settimeout(within)
         return self._receive()
 
     def wait_for(self, **assignments: str) -> Told:
         """Wait for a datagram with these assignments, among others."""
+        limit = time.monotonic() + LIMIT
         while not assignments.items() <= (told := self.next()).items():
-            pass
+            assert time.monotonic() < limit, self.told
         return told
 
     def close(self) -> None:

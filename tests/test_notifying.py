@@ -178,7 +178,7 @@ def test_an_order_while_a_server_is_looked_for(manager: Manager) -> None:
 
 
 def test_an_adopted_server(manager: Manager) -> None:
-    """A server that runs already is not waited for; one that was found while it starts is."""
+    """A server that runs already is not waited for; one that was found while it starts is, if it starts by itself."""
 
     def running(made: FakePostmaster) -> None:
         made.running_before = True
@@ -188,9 +188,9 @@ def test_an_adopted_server(manager: Manager) -> None:
         told = await world.begin()
         assert [each for each in told if "READY" in each] == []
         world.host.made["shop"].get_ready()
-        assert await world.told() == [{"READY": "1", "STATUS": "2 running"}]
+        assert await world.told() == [{"READY": "1", "STATUS": "2 running, 1 starting"}]
 
-    notified(manager, play, SHOP, BLOG, prepare=running)
+    notified(manager, play, SHOP, BLOG, spec("attic", autostart=False), prepare=running)
 
 
 def test_changes(manager: Manager) -> None:
@@ -276,7 +276,7 @@ def test_the_end(manager: Manager) -> None:
         await world.begin()
         await world.told_within(1.0)
         world.notifier.ending()
-        assert await world.told() == [{"STOPPING": "1", "STATUS": "1 running, 1 starting"}]
+        assert await world.told() == [{"STOPPING": "1", "STATUS": "1 running, 1 starting"}, MORE_TIME]
         with world.notifier.rereading():
             assert await world.told() == []
         ends = asyncio.create_task(world.supervisor.end(leave=False))

@@ -131,22 +131,28 @@ class Notifier:
 
     def _have_time(self) -> None:
         """Ask for time now, and from now on while systemd waits for us."""
-        if self._patience is None and self._notify.heard:
+        if self._notify.heard:
+            if self._patience is not None:
+                self._patience.cancel()
             self._ask_for_time()
 
-    def _ask_for_time(self) -> None:
+    def _ask_again(self) -> None:
         self._patience = None
+        stuck = self._progress.stuck()
         if self._in_service and self._rereading == 0:
             return
-        if not self._progress.stuck() and not self._is_in_vain:
+        self._ask_for_time(in_vain=bool(stuck) or self._is_in_vain)
+
+    def _ask_for_time(self, *, in_vain: bool = False) -> None:
+        if not in_vain:
             self._notify.tell(EXTEND_TIMEOUT_USEC=_MORE_TIME * 1_000_000)
-        self._patience = asyncio.get_running_loop().call_later(_AGAIN, self._ask_for_time)
+        self._patience = asyncio.get_running_loop().call_later(_AGAIN, self._ask_again)
 
     @property
     def _is_in_vain(self) -> bool:
         """Whether all that the end still waits for is processes that SIGKILL was sent to: nobody can do more."""
         rungs = [each.life.rung for each in self._kept() if each.life.state is State.STOPPING]
-        return self._ending and bool(rungs) and set(rungs) == {Rung.KILL}
+        return self._ending and set(rungs) == {Rung.KILL}
 
 
 def _is_awaited(life: Life) -> bool:

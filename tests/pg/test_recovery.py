@@ -4,27 +4,12 @@ from __future__ import annotations
 
 import os
 import re
-from pathlib import Path
 
-from by_hand import family, wal_file, withheld
-from daemons import Record, Site, ends
+from by_hand import crashed, withheld
+from daemons import Record, Site
 from servers import append, sql, write
 
 from pgsupervisor.postgres import Installation
-
-
-def crashed(site: Site, installation: Installation, **keys: object) -> Path:
-    """Have a cluster `shop` whose server was killed, with a row in its last WAL file, whose path is returned."""
-    data_directory = site.add("shop", installation, **keys)
-    site.run()
-    cluster = site.cluster("shop")
-    sql(cluster, "create table bought as select 1")
-    last = wal_file(cluster)
-    sql(cluster, "insert into bought values (2)")
-    with family(site, "shop") as processes:
-        site.order("Kill", "shop")
-        assert all(map(ends, processes))
-    return data_directory / "pg_wal" / last
 
 
 def recovers(site: Site, kind: str) -> Record:

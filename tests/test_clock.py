@@ -11,9 +11,9 @@ PACKAGE = Path(__file__).parent.parent / "pgsupervisor"
 
 SHOWN = {
     "cli/daemon.py",  # how long ago something was, for people
-    "cli/events.py",  # when something was, for people
     "cli/logs.py",  # how long ago a line may have been written, as a person says it
     "cli/status.py",
+    "cli/table.py",  # when something was, for people
     "control/records.py",  # when something was, for programs
     "daemon/reporting.py",  # when something happened
     "daemon/service.py",  # when the daemon began

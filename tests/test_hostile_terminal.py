@@ -49,7 +49,8 @@ SETTING = {
     "differs": True,
 }
 DAEMON = {"version": EVIL, "pid": 1, "started": 0.0, "inventory": EVIL, "clusters": 1}
-FACTS = {**dict.fromkeys(("name", "path", "why", "key", "user", "method"), EVIL), "clusters": [EVIL], "line": 1}
+TOLD = ("name", "path", "why", "key", "user", "method", "parameter")
+FACTS = {**dict.fromkeys(TOLD, EVIL), "clusters": [EVIL], "line": 1}
 LOG = part(name=EVIL, source="logfile", text=EVIL + "\n", position="1")
 UNREADABLE = part(name=EVIL, text="", why=EVIL)
 

@@ -94,7 +94,7 @@ def test_whose_it_is(top: Path, whose: Callable[[Path], Path]) -> None:
     path = whose(top)
     path.parent.chmod(0o1777 if path.is_symlink() else path.parent.stat().st_mode)
     os.chown(path, user("nobody").uid, -1, follow_symlinks=False)
-    expected = Weakness(f"{path} belongs to nobody", f"do `chown -h root {path}`")
+    expected = Weakness(f"{path} belongs to nobody", f"do `chown -h root {path}`", 65534)
     assert weakness(str(path if path.is_symlink() else top / "inner")) == expected
 
 
@@ -106,12 +106,12 @@ def test_a_user_trusts_root_and_himself(top: Path) -> None:
     assert_for(nobody.uid, top / "inner", None)
     os.chown(top / "inner", nobody.uid, nobody.gid)
     assert_for(nobody.uid, top / "inner", None)
-    assert_for(0, top / "inner", Weakness(f"{top}/inner belongs to nobody", f"do `chown -h root {top}/inner`"))
+    assert_for(0, top / "inner", Weakness(f"{top}/inner belongs to nobody", f"do `chown -h root {top}/inner`", 65534))
     os.chown(top / "inner", 3_999_999, nobody.gid)
     assert_for(
         nobody.uid,
         top / "inner",
-        Weakness(f"{top}/inner belongs to 3999999", f"do `chown -h nobody {top}/inner`"),
+        Weakness(f"{top}/inner belongs to 3999999", f"do `chown -h nobody {top}/inner`", 3999999),
     )
 
 
@@ -143,7 +143,7 @@ def test_a_users_own_group(top: Path, people: People) -> None:
         path.chmod(0o2775)
     assert_for(alice.pw_uid, inner, None)
     assert weakness(str(inner), whose=bob.pw_uid) == Weakness(
-        f"{top} belongs to {alice.pw_name}", f"do `chown -h {bob.pw_name} {top}`"
+        f"{top} belongs to {alice.pw_name}", f"do `chown -h {bob.pw_name} {top}`", alice.pw_uid
     )
     account("gpasswd", "--add", alice.pw_name, alice.pw_name)
     assert_for(alice.pw_uid, inner, None)

@@ -70,7 +70,12 @@ def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running 
 
 
 def _refuse_anothers(spec: ClusterSpec) -> None:
-    """Refuse a cluster that is another user's affair, before anything else is found out about it."""
+    """Refuse a cluster that is another user's affair, before anything else is found out about it.
+
+    What is empty is nobody's: a disk that is not mounted leaves a directory of root's.
+    """
+    if absence(spec.data_directory) is not None:
+        return
     anothers = preflight.ownership_problem(spec.data_directory, run_as(spec.data_directory, spec.user))
     if anothers is not None:
         raise CannotStartError(anothers)

@@ -12,6 +12,9 @@ import pwd
 from collections.abc import Mapping
 from typing import NamedTuple
 
+UNIT = "pgsupervisor.service"
+"""The daemon's unit, of the system's or of a user's own systemd."""
+
 
 class DefaultPaths(NamedTuple):
     """The control socket, and the directory of the clusters' logs."""
@@ -23,9 +26,19 @@ class DefaultPaths(NamedTuple):
 def default_paths(uid: int, environment: Mapping[str, str]) -> DefaultPaths:
     """Return where a daemon of the user `uid` listens and logs when its inventory does not say.
 
+    A service of the system has its own places, whoever runs it: its unit says PGSUPERVISOR_SOCKET, by which the client
+    goes as well, and systemd LOGS_DIRECTORY (systemd.exec(5)).
+
     A user without a runtime directory (no login session, as under cron) gets the socket below the home directory and
     not in /tmp, where anybody could be there first.
     """
+    paths = _of_user(uid, environment)
+    return DefaultPaths(
+        environment.get("PGSUPERVISOR_SOCKET") or paths.socket, environment.get("LOGS_DIRECTORY") or paths.log_directory
+    )
+
+
+def _of_user(uid: int, environment: Mapping[str, str]) -> DefaultPaths:
     if uid == 0:
         return DefaultPaths("/run/pgsupervisor/control", "/var/log/pgsupervisor")
     state = _base_directory(environment, "XDG_STATE_HOME", f"{_home(uid, environment)}/.local/state")
@@ -34,11 +47,24 @@ def default_paths(uid: int, environment: Mapping[str, str]) -> DefaultPaths:
 
 
 def default_inventory_path(uid: int, environment: Mapping[str, str]) -> str:
-    """Return where the inventory of a daemon of the user `uid` is when nobody names a file."""
+    """Return where the inventory of a daemon of the user `uid` is when nobody names a file.
+
+    Of a service, systemd says that as well (CONFIGURATION_DIRECTORY, systemd.exec(5)).
+    """
+    if directory := environment.get("CONFIGURATION_DIRECTORY"):
+        return f"{directory}/inventory.toml"
     if uid == 0:
         return "/etc/pgsupervisor/inventory.toml"
-    configuration = _base_directory(environment, "XDG_CONFIG_HOME", f"{_home(uid, environment)}/.config")
-    return f"{configuration}/pgsupervisor/inventory.toml"
+    return f"{_configuration(uid, environment)}/pgsupervisor/inventory.toml"
+
+
+def user_unit_path(uid: int, environment: Mapping[str, str]) -> str:
+    """Return where a user's own systemd finds a unit that this user has written (systemd.unit(5))."""
+    return f"{_configuration(uid, environment)}/systemd/user/{UNIT}"
+
+
+def _configuration(uid: int, environment: Mapping[str, str]) -> str:
+    return _base_directory(environment, "XDG_CONFIG_HOME", f"{_home(uid, environment)}/.config")
 
 
 def _base_directory(environment: Mapping[str, str], variable: str, default: str) -> str:

@@ -41,10 +41,22 @@ from pgsupervisor.paths import DefaultPaths, default_inventory_path, default_pat
             "/home/a/.local/state/pgsupervisor/log",
             "/home/a/.config/pgsupervisor/inventory.toml",
         ),
+        (
+            7,
+            {
+                "PGSUPERVISOR_SOCKET": "/run/p/control",
+                "LOGS_DIRECTORY": "/var/log/p",
+                "CONFIGURATION_DIRECTORY": "/etc/p",
+                "HOME": "/home/a",
+            },
+            "/run/p/control",
+            "/var/log/p",
+            "/etc/p/inventory.toml",
+        ),
     ],
 )
 def test_default_paths(uid: int, environment: Mapping[str, str], socket: str, logs: str, inventory: str) -> None:
-    """Root's places are the system's, a user's those of the XDG specification; a socket is never in /tmp."""
+    """Root's places are the system's, a user's those of the XDG specification, a service's what its unit says."""
     assert default_paths(uid, environment) == DefaultPaths(socket, logs)
     assert default_inventory_path(uid, environment) == inventory
 

@@ -29,7 +29,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     Raises SystemExit for `--help`, `--version` and wrong usage.
     """
     arguments = parse(argv)
-    arguments.socket = arguments.socket or _default_socket()
+    arguments.socket = arguments.socket or default_paths(os.geteuid(), os.environ).socket
     # A terminal in another encoding gets escapes where it lacks a character.
     if isinstance(sys.stdout, io.TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")
@@ -64,9 +64,5 @@ def _roots(socket: str) -> str:
     It is not asked in its place: an order for all clusters would be carried out on others than were meant.
     """
     roots = default_paths(0, {}).socket
-    own = default_paths(os.geteuid(), os.environ).socket
+    own = default_paths(os.geteuid(), {**os.environ, "PGSUPERVISOR_SOCKET": ""}).socket
     return f"; that of root's is {roots}" if own == socket != roots and os.path.exists(roots) else ""
-
-
-def _default_socket() -> str:
-    return os.environ.get("PGSUPERVISOR_SOCKET") or default_paths(os.geteuid(), os.environ).socket

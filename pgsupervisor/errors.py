@@ -22,6 +22,7 @@ TypeError for an argument, OSError for a file)::
     ├── LogUntimedError                a log that does not say when its lines were written
     ├── LogLostError                   what comes next in a log is not kept any more
     ├── UpgradeError                   a daemon cannot become another version
+    ├── ServiceError                   this installation cannot be made a service
     └── ControlError                   something about the control socket
         ├── DaemonUnreachableError         nobody answers there
         ├── DaemonRunningError             somebody else answers there already
@@ -143,6 +144,10 @@ class UpgradeError(PgSupervisorError):
     def __init__(self, why: str) -> None:
         super().__init__(why)
         self.why = why
+
+
+class ServiceError(PgSupervisorError):
+    """This installation cannot be made a service of systemd's; the text says why, and what to do."""
 
 
 class ControlError(PgSupervisorError):

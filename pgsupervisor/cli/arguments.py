@@ -165,13 +165,15 @@ def _check(parser: ArgumentParser) -> None:
 
 
 def _daemon(parser: ArgumentParser) -> None:
-    parser.add_argument("action", choices=("info", "upgrade", "stop"), help="one of the actions below")
+    parser.add_argument("action", choices=("info", "upgrade", "stop", "install"), help="one of the actions below")
     parser.add_argument(
         "--leave",
         action="store_const",
         const=True,
         help="stop: leave the servers running (default: the inventory's on_exit)",
     )
+    parser.add_argument("--user", action="store_true", help="install: a service of your own, not one of the system")
+    parser.add_argument("--dry-run", action="store_true", help="install: only show what would be written")
 
 
 def _add_names(parser: ArgumentParser, nargs: str = "*") -> None:
@@ -241,6 +243,8 @@ actions:
   upgrade  have it become the version that is installed now, as the same process; servers run on, and nobody is
            turned away (exit status 1: it cannot, and goes on as it was)
   stop     end it
+  install  make this installation a service of systemd's: write its unit, and say what to do next; one that somebody
+           has changed is left alone (exit status 1)
 
 """
 
@@ -317,8 +321,13 @@ COMMANDS = {
     ),
     "daemon": Command(
         "daemon",
-        "ask, upgrade or end the daemon itself",
-        ("pgsupctl daemon info", "pgsupctl daemon upgrade", "pgsupctl daemon stop --leave"),
+        "ask, upgrade, end or install the daemon itself",
+        (
+            "pgsupctl daemon info",
+            "pgsupctl daemon upgrade",
+            "pgsupctl daemon stop --leave",
+            "pgsupctl daemon install --dry-run",
+        ),
         _daemon,
         _DAEMON_DETAILS,
     ),

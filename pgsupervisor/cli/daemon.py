@@ -1,4 +1,4 @@
-"""pgsupctl daemon: the daemon itself, what it is, how it becomes another version, and how it ends."""
+"""pgsupctl daemon: the daemon itself, what it is, how it becomes another version or a service, and how it ends."""
 
 from __future__ import annotations
 
@@ -14,9 +14,15 @@ from pgsupervisor.escaping import escape
 
 
 def run(arguments: Namespace, _screen: Screen) -> int:
-    """Carry out `daemon info`, `daemon upgrade` or `daemon stop`."""
+    """Carry out `daemon info`, `daemon upgrade`, `daemon stop` or `daemon install`."""
     if arguments.leave and arguments.action != "stop":
         arguments.parser.error("--leave says what `daemon stop` does to the servers")
+    if (arguments.user or arguments.dry_run) and arguments.action != "install":
+        arguments.parser.error("--user and --dry-run are for `daemon install`")
+    if arguments.action == "install":
+        from pgsupervisor.cli.install import install  # noqa: PLC0415  # the only one that asks no daemon
+
+        return install(arguments)
     with Client(arguments.socket) as client:
         if arguments.action == "stop":
             answer = client.call("StopDaemon", leave=arguments.leave)

@@ -48,6 +48,23 @@ def rewrite(path: str, change: Change) -> None:
                 os.fsync(directory)
 
 
+def put(path: str, content: bytes, mode: int) -> None:
+    """Put a new file at a path, whole and on the disk, in place of whatever file or link is there.
+
+    Raises OSError; what was there stays then.
+    """
+    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
+    with contextlib.ExitStack() as failed:
+        failed.callback(os.unlink, temporary)
+        with os.fdopen(descriptor, "wb") as new:
+            new.write(content)
+            new.flush()
+            os.fchmod(descriptor, mode)
+            os.fsync(descriptor)
+        os.rename(temporary, path)
+        failed.pop_all()
+
+
 def _replace(path: Path, old: int, content: bytes) -> None:
     """Rename a new file with `content` over `path`; it gets the attributes of the descriptor `old`."""
     # The name is one that no include_dir and no shell pattern takes up, should a crash leave it behind.

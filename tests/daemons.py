@@ -225,7 +225,8 @@ class Site:
                 seen += cast("list[Record]", reply["clusters"])
                 if fits(seen[-1]):
                     return seen[-1]
-        raise AssertionError("\n".join(map(str, [*seen, *self.daemons[-1].lines])))
+        said = [line for daemon in self.daemons[-1:] for line in daemon.lines]
+        raise AssertionError("\n".join(map(str, [*seen, *said])))
 
     def wait_for_state(self, name: str, state: str) -> Record:
         """Wait until a cluster is in a state, and return what is known of it."""

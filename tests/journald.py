@@ -85,10 +85,10 @@ class Journald:
         """What makes a program run beside it with a standard error as systemd gives it to its units."""
         return (*self.through, "systemd-cat", "--identifier", "unit", "sh", "-c", _UNDER_SYSTEMD, "sh")
 
-    def wait_for(self, text: str, *matches: str) -> Record:
-        """Wait until there is an entry that fits, with a text in its message, and return it."""
+    def wait_for(self, text: str, *matches: str, count: int = 1) -> Record:
+        """Wait until there are so many entries that fit, with a text in their message, and return the last of them."""
         journalctl = ("journalctl", "--follow", "--lines=all", "--all", "--output=json")
-        seen = ""
+        seen, found = "", 0
         # A limit outside of the namespace would end nsenter alone.
         asked = [*self.through, "timeout", str(LIMIT), *journalctl, *matches]
         with subprocess.Popen(asked, stdout=subprocess.PIPE, text=True) as reader:
@@ -96,7 +96,8 @@ class Journald:
             for line in reader.stdout:
                 seen += line
                 entry: Record = json.loads(line)
-                if text in str(entry["MESSAGE"]):
+                found += text in str(entry["MESSAGE"])
+                if found == count:
                     reader.kill()
                     return entry
         raise AssertionError(f"{text} is not in the journal:\n{seen}")

@@ -43,6 +43,7 @@ RULES: dict[str, set[str]] = {
     "cli": {"cli", "control.client", "control.protocol", "errors", "escaping", "paths", "quantities", ""},
     # The one command that asks no daemon. It is imported only when it is the command (`cli.main`).
     "cli.check": {"cli", "inventory", "postgres", "system", "errors", "escaping", "paths"},
+    "cli.surroundings": {"inventory", "postgres", "system", "errors"},
     # Another one, imported only when it is what `pgsupctl daemon` shall do.
     "cli.install": {"system", "errors", "escaping", "paths", ""},
     "daemon": {

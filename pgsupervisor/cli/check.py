@@ -14,6 +14,7 @@ from argparse import Namespace
 from contextlib import suppress
 from pathlib import Path
 
+from pgsupervisor.cli import surroundings
 from pgsupervisor.cli.screen import Screen
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.escaping import escape
@@ -33,6 +34,7 @@ def run(arguments: Namespace, _screen: Screen) -> int:
     found = {name: _lint(spec) for name, spec in inventory.clusters.items()}
     dangers = {name: _danger(spec) for name, spec in inventory.clusters.items()}
     closed = _closed(inventory)
+    remarks = list(surroundings.remarks(inventory))
     if arguments.json:
         clusters = [
             {
@@ -43,7 +45,9 @@ def run(arguments: Namespace, _screen: Screen) -> int:
             }
             for name, each in found.items()
         ]
-        print(json.dumps({"inventory": inventory.path, "socket": closed or None, "clusters": clusters}))
+        told = [{"cluster": name, "remark": remark} for name, remark in remarks]
+        facts = {"inventory": inventory.path, "socket": closed or None, "clusters": clusters, "remarks": told}
+        print(json.dumps(facts))
     else:
         for name, each in found.items():
             # What was not looked at is no problem: a server may well let no administrator in like this. Nor is what
@@ -52,6 +56,8 @@ def run(arguments: Namespace, _screen: Screen) -> int:
                 print(escape(f"{name}: {line}"))
         if closed:
             print(escape(f"{inventory.path}: {closed}"))
+        for about, remark in remarks:
+            print(escape(f"{about or inventory.path}: {remark}"))
     return 1 if any(map(_problems, found.values())) else 0
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import pwd
+import re
 from pathlib import Path
 
 from inventories import write
@@ -12,7 +13,20 @@ from people import as_root
 from pgsupctl import Finished, pgsupctl
 from servers import sql
 
+from pgsupervisor.cli.surroundings import lock_removed
 from pgsupervisor.postgres import Cluster, Installation
+
+OF_THIS_MACHINE = re.compile(r"RemoveIPC|tmpfiles\.d")
+"""What remarks have in them that are about the machine that the tests run on."""
+
+
+def checked(*arguments: str) -> Finished:
+    """Run pgsupctl check; what it remarks of this machine is not told."""
+    finished = pgsupctl("check", *arguments)
+    if "--json" in arguments:
+        return finished
+    lines = finished.output.splitlines(keepends=True)
+    return finished._replace(output="".join(line for line in lines if not OF_THIS_MACHINE.search(line)))
 
 
 def inventory(directory: Path, installation: Installation, clusters: str) -> str:
@@ -33,7 +47,7 @@ def test_what_is_well_is_ok(
         f'[clusters.shop]\ndata_directory = "{data_directory}"\n'
         f'[clusters.new]\ndata_directory = "{absent}"\ninit = true\nport = 5433\nuser = "{user}"\n',
     )
-    assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\nnew: ok\n", "")
+    assert checked("-c", path) == Finished(0, "shop: ok\nnew: ok\n", "")
     assert not absent.exists()
 
 
@@ -42,7 +56,7 @@ def test_a_server_that_runs_is_not_in_its_own_way(cluster: Cluster, tmp_path: Pa
     cluster.start()
     cluster.wait_until_started(timeout=60)
     path = inventory(tmp_path, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n')
-    assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")
+    assert checked("-c", path) == Finished(0, "shop: ok\n", "")
 
 
 def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, tmp_path: Path) -> None:
@@ -55,19 +69,19 @@ def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, tmp_path: P
     path = inventory(tmp_path, cluster.installation, f'[clusters.shop]\ndata_directory = "{cluster.data_directory}"\n')
     hba, ident = Path(cluster.data_directory, "pg_hba.conf"), Path(cluster.data_directory, "pg_ident.conf")
     ident.write_text("map\n")
-    finished = pgsupctl("check", "-c", path)
+    finished = checked("-c", path)
     assert finished.status == 1
     assert finished.output.startswith(f"shop: {ident}:1: ")
     ident.write_text("")
     hba.write_text("local all all trsut\n")
     trsut = f'{hba}:1: invalid authentication method "trsut"'
-    assert pgsupctl("check", "-c", path) == Finished(1, f"shop: {trsut}\n", "")
+    assert checked("-c", path) == Finished(1, f"shop: {trsut}\n", "")
     hba.write_text("local all all reject\n")
     cluster.reload()
     rejects = f'pg_hba.conf rejects connection for host "[local]", user "{name}", database "postgres", no encryption'
     unchecked = f"pg_hba.conf and pg_ident.conf were not checked, the running server could not be asked: {rejects}"
-    assert pgsupctl("check", "-c", path) == Finished(0, f"shop: ok\nshop: {unchecked}\n", "")
-    finished = pgsupctl("check", "-c", path, "--json")
+    assert checked("-c", path) == Finished(0, f"shop: ok\nshop: {unchecked}\n", "")
+    finished = checked("-c", path, "--json")
     assert (finished.status, json.loads(finished.output)["clusters"]) == (
         0,
         [{"name": "shop", "problems": [], "unchecked": unchecked, "rotation": None}],
@@ -90,15 +104,17 @@ def test_every_problem_of_every_cluster(
         f'[clusters.gone]\ndata_directory = "{absent}"\nport = 5433\nuser = "{user}"\n'
         f'[clusters.file]\ndata_directory = "{short_directory}/file"\nport = 5434\nuser = "{user}"\n',
     )
-    finished = pgsupctl("check", "-c", path)
+    finished = checked("-c", path)
     assert (finished.status, finished.errors) == (1, "")
     shop, gone, file = finished.output.splitlines()
     assert shop.startswith("shop: ")
     assert 'unrecognized configuration parameter "work_memory"' in shop
     assert gone == f"gone: {absent} does not exist: make it with initdb, or mount it"
     assert file == f"file: {short_directory}/file is not a directory"
-    finished = pgsupctl("check", "-c", path, "--json")
-    assert (finished.status, json.loads(finished.output)) == (
+    finished = checked("-c", path, "--json")
+    told = json.loads(finished.output)
+    del told["remarks"]
+    assert (finished.status, told) == (
         1,
         {
             "inventory": path,
@@ -117,7 +133,7 @@ def test_a_user_whom_nobody_knows(installation: Installation, short_directory: P
     absent = short_directory / "absent"
     for name in ("no-such-user", "0"):
         tables = f'[clusters.new]\ndata_directory = "{absent}"\ninit = true\nuser = "{name}"\n'
-        finished = pgsupctl("check", "-c", inventory(tmp_path, installation, tables))
+        finished = checked("-c", inventory(tmp_path, installation, tables))
         assert (finished.status, finished.errors) == (1, "")
         assert finished.output.startswith(f"new: there is no user {name} on this machine")
 
@@ -125,14 +141,14 @@ def test_a_user_whom_nobody_knows(installation: Installation, short_directory: P
 def test_a_mistake_in_the_inventory(tmp_path: Path) -> None:
     """The inventory's own mistakes come first: file, key and what is wrong."""
     path = write(tmp_path, '[installations.pg]\nbindir = "/pg"\n[clusters.shop]\nprot = 5433\n')
-    finished = pgsupctl("check", "-c", path)
+    finished = checked("-c", path)
     assert (finished.status, finished.output) == (1, "")
     assert finished.errors.startswith(f"pgsupctl: {path}: clusters.shop.prot: ")
 
 
 def test_there_is_no_inventory(tmp_path: Path) -> None:
     """A file that cannot be read is told as such."""
-    finished = pgsupctl("check", "-c", str(tmp_path / "inventory.toml"))
+    finished = checked("-c", str(tmp_path / "inventory.toml"))
     assert (finished.status, finished.output) == (1, "")
     assert finished.errors == f"pgsupctl: {tmp_path}/inventory.toml: does not exist; write it, or name another\n"
 
@@ -142,11 +158,11 @@ def test_a_log_that_may_lose_lines(installation: Installation, data_directory: P
     tables = f'[clusters.shop]\ndata_directory = "{data_directory}"\nlogfile = "/dev/shm/shop.log"\n'
     path = inventory(tmp_path, installation, tables)
     danger = "rotating the log may lose lines, as tmpfs cannot take off the beginning of a file (ext4 and xfs can)"
-    assert pgsupctl("check", "-c", path) == Finished(0, f"shop: ok\nshop: {danger}\n", "")
-    (told,) = json.loads(pgsupctl("check", "-c", path, "--json").output)["clusters"]
+    assert checked("-c", path) == Finished(0, f"shop: ok\nshop: {danger}\n", "")
+    (told,) = json.loads(checked("-c", path, "--json").output)["clusters"]
     assert told == {"name": "shop", "problems": [], "unchecked": None, "rotation": danger}
     path = inventory(tmp_path, installation, f"{tables}logfile_maxbytes = 0\n")
-    assert pgsupctl("check", "-c", path) == Finished(0, "shop: ok\n", "")
+    assert checked("-c", path) == Finished(0, "shop: ok\n", "")
 
 
 def test_whom_allow_names_in_vain(installation: Installation, data_directory: Path, tmp_path: Path) -> None:
@@ -155,8 +171,8 @@ def test_whom_allow_names_in_vain(installation: Installation, data_directory: Pa
 
     def check(daemon: str, tables: str = cluster) -> tuple[Finished, object]:
         path = inventory(tmp_path, installation, f"{tables}[daemon]\n{daemon}\n")
-        finished = pgsupctl("check", "-c", path)
-        told = json.loads(pgsupctl("check", "-c", path, "--json").output)["socket"]
+        finished = checked("-c", path)
+        told = json.loads(checked("-c", path, "--json").output)["socket"]
         return finished._replace(output=finished.output.replace(path, "I")), told
 
     mode = (
@@ -175,3 +191,17 @@ def test_whom_allow_names_in_vain(installation: Installation, data_directory: Pa
         Finished(0, f"shop: ok\nI: {closed}\n", ""),
         closed,
     )
+
+
+def test_what_is_remarked(
+    installation: Installation, data_directory: Path, short_directory: Path, tmp_path: Path
+) -> None:
+    """A remark says whom it is about; it is no problem."""
+    daemon = f'[daemon]\nsocket = "{short_directory}/control"\n'
+    path = inventory(tmp_path, installation, f'{daemon}[clusters.shop]\ndata_directory = "{data_directory}"\n')
+    remark = lock_removed(f"{short_directory}/control")
+    finished = pgsupctl("check", "-c", path)
+    assert (finished.status, finished.errors) == (0, "")
+    assert f"{path}: {remark}\n" in finished.output
+    told = json.loads(pgsupctl("check", "-c", path, "--json").output)["remarks"]
+    assert {"cluster": None, "remark": remark} in told

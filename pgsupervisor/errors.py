@@ -21,6 +21,7 @@ TypeError for an argument, OSError for a file)::
     ├── NoSuchClusterError             a name that the inventory does not have
     ├── LogUntimedError                a log that does not say when its lines were written
     ├── LogLostError                   what comes next in a log is not kept any more
+    ├── CgroupError                    no part of the tree of cgroups is ours to divide
     ├── UpgradeError                   a daemon cannot become another version
     ├── ServiceError                   this installation cannot be made a service
     └── ControlError                   something about the control socket
@@ -136,6 +137,10 @@ class LogLostError(PgSupervisorError):
     def __init__(self, path: str) -> None:
         super().__init__(f"{path} has been rotated away faster than it was read; keep more of it (`logfile_backups`)")
         self.path = path
+
+
+class CgroupError(PgSupervisorError):
+    """No part of the tree of cgroups is ours to divide."""
 
 
 class UpgradeError(PgSupervisorError):

@@ -64,9 +64,12 @@ def wait_until_empty(directory: Path) -> None:
             events.seek(0)
 
 
-def entering(directory: Path) -> list[str]:
-    """Return the beginning of a command line: the program that follows is in this cgroup from its first moment."""
-    return ["sh", "-c", f'echo $$ > "{directory}/cgroup.procs" && exec "$@"', "sh"]
+def entering(directory: Path, *, last: str = "") -> list[str]:
+    """Return the beginning of a command line: the program that follows is in this cgroup from its first moment.
+
+    `last` is what its command line ends with.
+    """
+    return ["sh", "-c", f'echo $$ > "{directory}/cgroup.procs" && exec "$@" {last}', "sh"]
 
 
 def inside(directory: Path) -> set[int]:

@@ -77,6 +77,8 @@ class Door:
 
     inventory_path = "/etc/inventory.toml"
     started = 1000.0
+    cgroup = None
+    limits = "no cgroup"
 
     def __init__(self, clusters: Inventory, path: str) -> None:
         self.path = path
@@ -91,7 +93,7 @@ class Door:
         self.database = ThreadPoolExecutor(max_workers=1)
         self.upgrading = asyncio.Event()
         self.refuse = asyncio.Event()
-        self.server = ControlServer(self.supervisor, self, self, self.database)
+        self.server = ControlServer(self.supervisor, self, self, database=self.database, counting=self.database)
         self.conversations = Conversations(self.server.answer, self._mistake)
 
     def _mistake(self, where: str, error: Exception) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import selectors
+import threading
 from collections.abc import Callable, Coroutine, Iterable, Sequence
 from dataclasses import dataclass, replace
 from functools import partial
@@ -16,7 +17,7 @@ from fake_log import FakeLog
 from pgsupervisor.inventory import ClusterSpec, DaemonSpec, FrozenMapping, InstallationSpec, Inventory
 from pgsupervisor.supervision.configuration import Prospects, Report, Setting
 from pgsupervisor.supervision.keeper import Post
-from pgsupervisor.supervision.kept import Assignments, Undo
+from pgsupervisor.supervision.kept import Assignments, Undo, Usage
 from pgsupervisor.supervision.life import Exited, FilesChanged, Orphaned, Ready, Spawned, SpawnFailed, StopMode
 
 Result = TypeVar("Result")
@@ -108,6 +109,8 @@ class FakePostmaster:
     port: int | None = 5432
     socket_directory: str | None = None
     polled: str = ""
+    limits: str = ""
+    used = Usage()
     at_work = False
 
     def __init__(self, post: Post, cluster: ClusterSpec, history: list[str] | None = None) -> None:
@@ -132,6 +135,8 @@ class FakePostmaster:
         self.stand: tuple[Setting, ...] = ()
         self.file: dict[str, str] = {}
         self.trouble: dict[str, Exception] = {}
+        self.counting = threading.Event()
+        self.counting.set()
         self._pids = count(101)
         self._post = post
         self._history = history if history is not None else []
@@ -174,6 +179,11 @@ class FakePostmaster:
     def configuration(self) -> Self:
         """Be the configuration too."""
         return self
+
+    def usage(self) -> Usage:
+        """Say `used`, once there is an answer."""
+        self.counting.wait()
+        return self.used
 
     async def prospects(self, spec: ClusterSpec) -> Prospects:
         """Say `outlook`, after `asking_time` seconds."""
@@ -266,6 +276,9 @@ SPEC = ClusterSpec(
     logfile_maxbytes=1,
     logfile_backups=1,
     logfile_compress=False,
+    memory_max=0,
+    cpu_weight=100,
+    tasks_max=0,
     priority=10,
     watch=True,
     reload_delay=0.3,

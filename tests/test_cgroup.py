@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -134,6 +135,23 @@ def test_limits_keep_processes_out_until_they_are_called_off() -> None:
         assert group.members() == [process.pid]
         tree.occupy()
         assert tree.controllers == HUGE_PAGES
+
+
+@with_huge_pages
+def test_the_command_of_a_service_that_has_ended() -> None:
+    """`pgsupervisord --end-limits`, as systemd runs it for ExecStopPost=, lets the service be started again."""
+    with huge_pages(), new_cgroup() as base:
+        Tree(base, limiting=True, controllers=HUGE_PAGES).occupy()
+        group = base / "clusters" / "shop"
+        for directory in (group, base / ".control"):
+            directory.mkdir()
+        with running("sh", "-c", "echo there; read -r _", within=group):
+            command = [sys.executable, "-m", "pgsupervisor", "--end-limits"]
+            ended = subprocess.run([*entering(base / ".control"), *command], capture_output=True, check=False)
+            assert (ended.returncode, ended.stderr) == (0, b"")
+            assert subprocess.run([*entering(base), "true"], check=False).returncode == 0
+    nowhere = subprocess.run(command, capture_output=True, text=True, check=False)
+    assert (nowhere.returncode, "is not delegated to the daemon" in nowhere.stderr) == (1, True)
 
 
 def test_limits(tmp_path: Path) -> None:

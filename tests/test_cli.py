@@ -284,11 +284,12 @@ def test_logs_are_followed_past_the_end_of_a_daemon(path: str) -> None:
 def test_what_the_daemon_is(path: str) -> None:
     """`daemon info` says which daemon is asked, by its socket and its inventory, and what it is."""
     facts = {"version": "0.1.0", "pid": 7, "started": time.time() - 7530, "inventory": "/etc/i.toml", "clusters": 3}
+    facts |= {"cgroup": "/sys/fs/cgroup/system.slice/pgsupervisor.service", "limits": "not now"}
     answers = {"GetDaemon": says(reply(**facts))}
     assert asked(path, answers, "daemon", "info")[1] == Finished(
         0,
         f"version    0.1.0\npid        7\nrunning    2 h 5 min\nsocket     {path}\ninventory  /etc/i.toml\n"
-        "clusters   3\n",
+        "cgroup     /sys/fs/cgroup/system.slice/pgsupervisor.service\nlimits     off: not now\nclusters   3\n",
         "",
     )
     assert json.loads(asked(path, answers, "daemon", "info", "--json")[1].output) == facts

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from pgsupervisor.cli.answers import Cluster
 from pgsupervisor.cli.screen import Screen
-from pgsupervisor.cli.table import duration, remark, sentence, table
+from pgsupervisor.cli.table import duration, remark, sentence, size, table
 from pgsupervisor.escaping import escape
 
 NOW = 1_000_000.0
@@ -68,6 +68,30 @@ def test_which_clusters_are_yours() -> None:
         f"    {why}",
     ]
     assert table([], ago, Screen()) == ["NAME  STATE  SINCE  PID  PORT  VERSION  RESTARTS  REASON"]
+
+
+def test_what_clusters_use() -> None:
+    """Memory and CPU time are shown where somebody counts them and the terminal has room; to a pipe, always."""
+    using = [cluster("shop", memory=300 << 20, cpu=200.5, reason="polled"), cluster("web", cpu=0.25)]
+    whole = [
+        "NAME  STATE    SINCE  PID   PORT  VERSION  RESTARTS  MEMORY  CPU    REASON",
+        "shop  RUNNING  3 min  4711  5432  15.18    0         300 MB  3 min  polled",
+        "web   RUNNING  3 min  4711  5432  15.18    0         -       0 s",
+    ]
+    assert table(using, ago, Screen()) == whole
+    assert table(using, ago, Screen(width=80, height=24, colour=False)) == whole
+    assert table(using, ago, Screen(width=64, height=24, colour=False)) == [
+        "NAME  STATE    SINCE  PID   PORT  VERSION  RESTARTS  REASON",
+        "shop  RUNNING  3 min  4711  5432  15.18    0         polled",
+        "web   RUNNING  3 min  4711  5432  15.18    0",
+    ]
+    assert table(using[1:], ago, Screen())[0] == "NAME  STATE    SINCE  PID   PORT  VERSION  RESTARTS  CPU  REASON"
+
+
+def test_sizes_are_as_in_postgresql() -> None:
+    assert [size(each) for each in (0, 10_239, 10_240, 10 << 20, 1_500_000_000, 20 << 30, 1 << 60)] == [
+        *("0 B", "10239 B", "10 kB", "10 MB", "1431 MB", "20 GB", "1048576 TB")
+    ]
 
 
 def test_to_a_terminal_the_table_is_coloured_and_fits() -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import os
+import threading
 import time
 
 import pytest
@@ -13,7 +14,7 @@ from fakes import spec
 from pgsupervisor import __version__
 from pgsupervisor.control import protocol
 from pgsupervisor.errors import LogLostError, LogUntimedError
-from pgsupervisor.supervision.kept import LogStart, Undo
+from pgsupervisor.supervision.kept import LogStart, Undo, Usage
 
 SERVICE = "org.varlink.service"
 
@@ -45,6 +46,7 @@ def test_status() -> None:
 
     async def scene(door: Door) -> None:
         await door.until("b", "RUNNING")
+        door.postmaster("b").used = Usage(memory=3 << 20, cpu=1.5)
         one = await door.visit()
         reply = await one.call("GetStatus", {"names": ["b"]})
         (told,) = reply["parameters"]["clusters"]
@@ -65,6 +67,9 @@ def test_status() -> None:
             "polled": None,
             "rotation": None,
             "standby": False,
+            "memory": 3 << 20,
+            "cpu": 1.5,
+            "limits": None,
             "installation": "pg",
             "data_directory": "/srv/b",
             "socket_directory": None,
@@ -72,6 +77,25 @@ def test_status() -> None:
         }
 
     play(scene)
+
+
+def test_status_without_what_clusters_use() -> None:
+    """How clusters are is told also while the kernel does not answer what they use."""
+    answered = threading.Event()
+
+    async def scene(door: Door) -> None:
+        await door.until("b", "RUNNING")
+        door.postmaster("b").counting = answered
+        one = await door.visit()
+        reply = await one.call("GetStatus", {"names": ["b"]})
+        (told,) = reply["parameters"]["clusters"]
+        answered.set()
+        assert (told["state"], told["memory"], told["cpu"]) == ("RUNNING", None, None)
+
+    try:
+        play(scene)
+    finally:
+        answered.set()
 
 
 def test_daemon() -> None:
@@ -85,6 +109,8 @@ def test_daemon() -> None:
             "pid": os.getpid(),
             "started": 1000.0,
             "inventory": "/etc/inventory.toml",
+            "cgroup": None,
+            "limits": "no cgroup",
             "clusters": 2,
         }
         assert await one.call("StopDaemon", {"leave": True}) == {"parameters": {}}

@@ -46,6 +46,7 @@ CLUSTER = Cluster(
     ("/srv/shop",),
     Sources({"/srv/shop/postgresql.conf": "missing"}, ("/srv/shop/conf.d",), {"port": "5433"}),
     ("/etc/pg_hba.conf",),
+    whole=True,
 )
 
 HANDOVER = Handover(

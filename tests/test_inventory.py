@@ -67,6 +67,9 @@ def test_everything_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
         logfile_maxbytes = "1kB"
         logfile_backups = 0
         logfile_compress = true
+        memory_max = "2GB"
+        cpu_weight = 10000
+        tasks_max = 300
         priority = -1
         watch = false
         reload_delay = 1
@@ -106,6 +109,9 @@ def test_everything_of_a_cluster(tmp_path: Path, monkeypatch: pytest.MonkeyPatch
             logfile_maxbytes=1024,
             logfile_backups=0,
             logfile_compress=True,
+            memory_max=2 << 30,
+            cpu_weight=10_000,
+            tasks_max=300,
             priority=-1,
             watch=False,
             reload_delay=1.0,

@@ -21,7 +21,8 @@ NOT_THERE = (
 LONG = "x" * 64
 KEYS = (
     "installation, init, user, settings, environment, config_file, logfile, logfile_maxbytes, "
-    "logfile_backups, logfile_compress, priority, watch, reload_delay, autostart, restart, "
+    "logfile_backups, logfile_compress, memory_max, cpu_weight, tasks_max, priority, watch, "
+    "reload_delay, autostart, restart, "
     "restart_delay, restart_max_delay, start_retries, restart_limit, stable_after, stop_mode, "
     "stop_timeout, allow, data_directory, port"
 )
@@ -31,6 +32,18 @@ MISTAKES = {
     "a misspelt key": (
         SHOP + 'data_dir = "x"',
         'clusters.shop.data_dir: unknown key "data_dir"; did you mean "data_directory"?',
+    ),
+    "no share of the CPU": (
+        SHOP + "cpu_weight = 0",
+        "clusters.shop.cpu_weight: is 0; it must be a whole number from 1 to 10000",
+    ),
+    "a forgotten unit": (
+        SHOP + "memory_max = 512",
+        "clusters.shop.memory_max: must be 0, for no limit, or at least 16MB, which the smallest server needs",
+    ),
+    "a forgotten unit in the defaults": (
+        "[defaults]\nmemory_max = 512\n" + SHOP,
+        "defaults.memory_max: must be 0, for no limit, or at least 16MB, which the smallest server needs",
     ),
     "an unknown key": (
         "[installations.pg]\nfoo = 1",

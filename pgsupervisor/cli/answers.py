@@ -30,6 +30,8 @@ class Cluster(TypedDict):
     restarts: int
     reason: str
     standby: bool
+    memory: NotRequired[int | None]
+    cpu: NotRequired[float | None]
 
 
 class Clusters(TypedDict):
@@ -150,6 +152,8 @@ class Daemon(TypedDict):
     pid: int
     started: float
     inventory: str
+    cgroup: NotRequired[str | None]
+    limits: NotRequired[str | None]
     clusters: int
 
 

@@ -24,6 +24,8 @@ from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lint import Lint, lint
 from pgsupervisor.postgres.owner import touched_by
+from pgsupervisor.system.cgroup import Limits
+from pgsupervisor.system.delegation import hindrance
 from pgsupervisor.system.rotation import danger
 from pgsupervisor.system.safepath import acting_in
 
@@ -35,6 +37,7 @@ def run(arguments: Namespace, _screen: Screen) -> int:
     dangers = {name: _danger(spec) for name, spec in inventory.clusters.items()}
     closed = _closed(inventory)
     remarks = list(surroundings.remarks(inventory))
+    limits = {name: _no_limits(spec) for name, spec in inventory.clusters.items()}
     if arguments.json:
         clusters = [
             {
@@ -42,6 +45,7 @@ def run(arguments: Namespace, _screen: Screen) -> int:
                 "problems": _problems(each),
                 "unchecked": each.unasked or None,
                 "rotation": dangers[name] or None,
+                "limits": limits[name] or None,
             }
             for name, each in found.items()
         ]
@@ -51,8 +55,8 @@ def run(arguments: Namespace, _screen: Screen) -> int:
     else:
         for name, each in found.items():
             # What was not looked at is no problem: a server may well let no administrator in like this. Nor is what
-            # its file system cannot do, but to be known.
-            for line in filter(None, (*(_problems(each) or ["ok"]), each.unasked, dangers[name])):
+            # its file system or this machine cannot do, but to be known.
+            for line in filter(None, (*(_problems(each) or ["ok"]), each.unasked, dangers[name], limits[name])):
                 print(escape(f"{name}: {line}"))
         if closed:
             print(escape(f"{inventory.path}: {closed}"))
@@ -102,6 +106,16 @@ def _closed(inventory: Inventory) -> str:
         if shut:
             return f"daemon.socket: {shut[-1]} is closed to others, and so to whomever an `allow` names"
     return ""
+
+
+def _no_limits(spec: ClusterSpec) -> str:
+    """Say what on this machine keeps the limits of a cluster from being in force; empty if nothing does.
+
+    Whether a daemon can use what the machine has, only the daemon can tell: `status` does.
+    """
+    limits = Limits(memory_max=spec.memory_max, cpu_weight=spec.cpu_weight, tasks_max=spec.tasks_max)
+    why = hindrance(limits.controllers) if limits.controllers else ""
+    return f"limits are off: {why}" if why else ""
 
 
 def _problems(found: Lint) -> list[str]:

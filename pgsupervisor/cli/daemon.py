@@ -45,11 +45,14 @@ def _upgraded(answer: Upgraded) -> str:
 
 def _text(daemon: Daemon, socket: str, now: float) -> str:
     """Return what is known of the daemon, one fact per line."""
+    limits = daemon.get("limits")
     return (
         f"version    {escape(daemon['version'])}\n"
         f"pid        {daemon['pid']}\n"
         f"running    {duration(now - daemon['started'])}\n"
         f"socket     {escape(socket)}\n"
         f"inventory  {escape(daemon['inventory'])}\n"
+        f"cgroup     {escape(daemon.get('cgroup') or 'none')}\n"
+        f"limits     {'on' if limits is None else escape(f'off: {limits}')}\n"
         f"clusters   {daemon['clusters']}"
     )

@@ -13,8 +13,10 @@ from pgsupervisor.escaping import escape
 if TYPE_CHECKING:
     from pgsupervisor.cli.answers import Cluster
 
-_HEADER = ("NAME", "STATE", "SINCE", "PID", "PORT", "VERSION", "RESTARTS", "YOURS", "REASON")
-_YOURS = _HEADER.index("YOURS")
+_HEADER = ("NAME", "STATE", "SINCE", "PID", "PORT", "VERSION", "RESTARTS", "MEMORY", "CPU", "YOURS", "REASON")
+_USED = {"MEMORY", "CPU"}
+_MANY = 10 << 10
+_UNITS = ("B", "kB", "MB", "GB", "TB")
 _GAP = "  "
 _INDENT = "    "
 
@@ -22,12 +24,15 @@ _INDENT = "    "
 def table(clusters: Sequence[Cluster], since: Callable[[float], str], screen: Screen) -> list[str]:
     """Return a table of clusters as lines; `since` puts the Unix time of a cluster's last change into words.
 
-    Which clusters are the asker's is said only where not all of them are.
+    Which clusters are the asker's is said only where not all of them are; what they use, where somebody counts it and a
+    terminal has room.
     """
     rows: list[tuple[str, ...]] = [_HEADER, *(_row(cluster, since) for cluster in clusters)]
-    if all(cluster["yours"] for cluster in clusters):
-        rows = [row[:_YOURS] + row[_YOURS + 1 :] for row in rows]
-    widths = [max(map(len, column)) for column in zip(*rows, strict=True)]
+    idle = {name for name in ("MEMORY", "CPU") if all(cluster.get(name.lower()) is None for cluster in clusters)}
+    yours = {"YOURS"} if all(cluster["yours"] for cluster in clusters) else set()
+    rows, widths = _columns(rows, idle | yours)
+    if screen.width is not None and sum(widths[:-1]) + len(_GAP) * len(widths[:-2]) > screen.width:
+        rows, widths = _columns(rows, _USED)
     header = _finished(_joined(rows[0], widths), _HEADER[1], widths, screen)
     return [header, *(line for row in rows[1:] for line in _lines(row, widths, screen))]
 
@@ -66,6 +71,26 @@ def moment(seconds: float, form: str) -> str:
         return f"{seconds:g}"
 
 
+def size(count: int) -> str:
+    """Return a number of bytes as pg_size_pretty does, in four digits or so.
+
+    >>> size(512), size(3 << 20), size(1_500_000_000), size(20 << 30)
+    ('512 B', '3072 kB', '1431 MB', '20 GB')
+    """
+    amount, units = count, list(_UNITS)
+    while amount >= _MANY and len(units) > 1:
+        amount = round(amount / 1024)
+        units.pop(0)
+    return f"{amount} {units[0]}"
+
+
+def _columns(rows: Sequence[tuple[str, ...]], without: set[str]) -> tuple[list[tuple[str, ...]], list[int]]:
+    """Return a table without some of its columns, and how wide the others are."""
+    kept = [index for index, name in enumerate(rows[0]) if name not in without]
+    fewer = [tuple(row[index] for index in kept) for row in rows]
+    return fewer, [max(map(len, column)) for column in zip(*fewer, strict=True)]
+
+
 def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:
     cells = (
         cluster["name"],
@@ -75,6 +100,8 @@ def _row(cluster: Cluster, since: Callable[[float], str]) -> tuple[str, ...]:
         cluster.get("port"),
         cluster.get("version"),
         cluster["restarts"],
+        None if (memory := cluster.get("memory")) is None else size(memory),
+        None if (cpu := cluster.get("cpu")) is None else duration(cpu),
         "yes" if cluster["yours"] else None,
         remark(cluster),
     )

@@ -8,13 +8,14 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterable, Mapping
+from types import MappingProxyType
 from typing import NotRequired, TypedDict
 
 from pgsupervisor.control.rights import Seen
 from pgsupervisor.supervision import configuration
 from pgsupervisor.supervision.configuration import Report, Setting
 from pgsupervisor.supervision.events import Event
-from pgsupervisor.supervision.kept import Kept
+from pgsupervisor.supervision.kept import Kept, Usage
 from pgsupervisor.supervision.life import Life, State
 from pgsupervisor.supervision.outcome import Outcome
 from pgsupervisor.supervision.plan import LATER_KEYS, Change
@@ -128,6 +129,9 @@ class ClusterRecord(TypedDict):
     polled: str | None
     rotation: str | None
     standby: bool
+    memory: int | None
+    cpu: float | None
+    limits: str | None
     installation: str
     data_directory: str
     socket_directory: str | None
@@ -145,14 +149,16 @@ class EventRecord(TypedDict):
     facts: Mapping[str, object]
 
 
-def cluster(kept: Kept, now: float, *, yours: bool) -> ClusterRecord:
+def cluster(kept: Kept, now: float, used: Usage, *, yours: bool) -> ClusterRecord:
     """Return a cluster as it is at `now`, a time of the clock that lives are counted by, and whether it is `yours`."""
     life, polled = kept.life, kept.postmaster.polled
     # A life counts in monotonic seconds; only what is shown is turned into a time of day.
     since, crashed = (time.time() - (now - moment) for moment in (life.since, life.crashed))
     crashes, quoting = _crashes(life.crashes, crashed), _reason(life, now)
     also = (polled, kept.postmaster.log.trouble)
-    shown = (quoting, crashes, *also) if yours else (HIDDEN if quoting or any(also) else "", crashes)
+    limits = kept.postmaster.limits
+    open_to_all = (crashes, limits)
+    shown = (quoting, *open_to_all, *also) if yours else (HIDDEN if quoting or any(also) else "", *open_to_all)
     return {
         "name": kept.spec.name,
         "yours": yours,
@@ -170,6 +176,9 @@ def cluster(kept: Kept, now: float, *, yours: bool) -> ClusterRecord:
         "polled": (polled or None) if yours else None,
         "rotation": (kept.postmaster.log.trouble or None) if yours else None,
         "standby": life.standby,
+        "memory": used.memory,
+        "cpu": used.cpu,
+        "limits": limits or None,
         "installation": kept.spec.installation.name,
         "data_directory": kept.spec.data_directory,
         "socket_directory": kept.postmaster.socket_directory,
@@ -177,9 +186,11 @@ def cluster(kept: Kept, now: float, *, yours: bool) -> ClusterRecord:
     }
 
 
-def clusters(several: Iterable[Kept], now: float, seen: Seen) -> list[ClusterRecord]:
-    """Return clusters as they are at `now`, as far as they are `seen`."""
-    return [cluster(kept, now, yours=seen.whole(kept.spec.name)) for kept in several]
+def clusters(
+    several: Iterable[Kept], now: float, seen: Seen, used: Mapping[str, Usage] = MappingProxyType({})
+) -> list[ClusterRecord]:
+    """Return clusters as they are at `now`, as far as they are `seen`; by name, what they have `used`, if known."""
+    return [cluster(kept, now, used.get(kept.spec.name, Usage()), yours=seen.whole(kept.spec.name)) for kept in several]
 
 
 def progress(name: str, life: Life) -> dict[str, str]:

@@ -9,8 +9,9 @@ Who may call it is seen to before it begins (`access`); of methods that are abou
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import os
-from collections.abc import Awaitable, Callable, Sequence
+from collections.abc import Awaitable, Callable, Mapping, Sequence
 from concurrent.futures import Executor
 from typing import NoReturn, Protocol, TypeAlias
 
@@ -24,7 +25,7 @@ from pgsupervisor.control.protocol import Parameters, Reply
 from pgsupervisor.control.refusal import RefusalError
 from pgsupervisor.control.rights import Rights
 from pgsupervisor.errors import InventoryError, NoSuchClusterError, UpgradeError
-from pgsupervisor.supervision.kept import Kept, Report
+from pgsupervisor.supervision.kept import Kept, Report, Usage
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, Stop
 from pgsupervisor.supervision.selection import ALL
 from pgsupervisor.supervision.supervisor import Supervisor, Updated
@@ -34,6 +35,9 @@ Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
 
 _REFUSED_AGAIN = 60.0
 """Seconds for which it is not told again that a user may not give an order."""
+
+_COUNTING_TIME = 1.0
+"""Seconds that may be spent on what clusters use; a thousand of them take a tenth of that."""
 
 
 class Daemon(Protocol):
@@ -46,6 +50,14 @@ class Daemon(Protocol):
     @property
     def started(self) -> float:
         """When the daemon was first started, before any upgrade, as a Unix time."""
+
+    @property
+    def cgroup(self) -> str | None:
+        """The directory of the cgroup that has the clusters' own in it; None if there is none."""
+
+    @property
+    def limits(self) -> str:
+        """Why clusters can be given no limits, and what to do; empty if they can."""
 
     @property
     def ending(self) -> bool:
@@ -78,13 +90,20 @@ class Told(Protocol):
 
 
 class ControlServer:
-    """Answers calls, and tells of orders; `database` has the threads in which it is looked up who may give them."""
+    """Answers calls, and tells of orders.
 
-    def __init__(self, supervisor: Supervisor, daemon: Daemon, told: Told, database: Executor) -> None:
+    `database` has the threads in which it is looked up who may give them, and `counting` the one in which the kernel is
+    asked what clusters use.
+    """
+
+    def __init__(
+        self, supervisor: Supervisor, daemon: Daemon, told: Told, *, database: Executor, counting: Executor
+    ) -> None:
         self._supervisor = supervisor
         self._daemon = daemon
         self._told = told
         self._database = database
+        self._counting = counting
         self._refused: dict[tuple[int, str], float] = {}
         self._methods: dict[str, Method] = {
             "org.varlink.service.GetInfo": self._get_info,
@@ -203,8 +222,21 @@ class ControlServer:
         names = parameters.read(call.request.parameters, parameters.Names).names
         rights = self._rights(call)
         await rights.learn(self._select(names))
+        used = await self._count(self._select(names))
         kept = self._select(names)  # an update may have come in between
-        return {"clusters": records.clusters(kept, asyncio.get_running_loop().time(), rights.seen(kept))}
+        return {"clusters": records.clusters(kept, asyncio.get_running_loop().time(), rights.seen(kept), used)}
+
+    async def _count(self, several: Sequence[Kept]) -> Mapping[str, Usage]:
+        """Return what clusters use, by name; nothing if the kernel takes its time: how they are is asked first."""
+        asked = {kept.spec.name: kept.postmaster for kept in several}
+
+        def count() -> Mapping[str, Usage]:
+            return {name: postmaster.usage() for name, postmaster in asked.items()}
+
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(_COUNTING_TIME):
+                return await asyncio.get_running_loop().run_in_executor(self._counting, count)
+        return {}
 
     async def _monitor(self, call: Call) -> Parameters:
         return await monitor(call, self._supervisor, self._rights(call))
@@ -274,6 +306,8 @@ class ControlServer:
             "pid": os.getpid(),
             "started": self._daemon.started,
             "inventory": self._daemon.inventory_path,
+            "cgroup": self._daemon.cgroup,
+            "limits": self._daemon.limits or None,
             "clusters": len(self._supervisor.inventory.clusters),
         }
 

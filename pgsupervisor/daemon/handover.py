@@ -70,7 +70,8 @@ class Cluster:
     """A cluster: its life, its server if one is held, and what is known besides (`daemon.hosting.HostedPostmaster`).
 
     `orphans` are the processes that outlived its postmaster, with their pidfds. `told` is what its server was told of
-    its configuration last, and `also` what it uses besides that.
+    its configuration last, and `also` what it uses besides that. `whole` if the memory of its server is counted
+    from the server's beginning.
     """
 
     life: Life
@@ -80,6 +81,7 @@ class Cluster:
     seen: tuple[str, ...]
     told: Sources
     also: tuple[str, ...]
+    whole: bool | None = None
 
     @property
     def pidfds(self) -> tuple[int, ...]:

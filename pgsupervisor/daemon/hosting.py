@@ -24,15 +24,16 @@ from typing import TypeVar
 
 from pgsupervisor.daemon import starting
 from pgsupervisor.daemon.announced import news
+from pgsupervisor.daemon.autopsy import Autopsy
 from pgsupervisor.daemon.configuration import Configuration
+from pgsupervisor.daemon.enclosure import Enclosure, Ground
 from pgsupervisor.daemon.files import ConfigurationFiles
 from pgsupervisor.daemon.handover import Cluster as Carried
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.locked import Locked
 from pgsupervisor.daemon.log import HostedLog
-from pgsupervisor.daemon.orphans import Orphans
 from pgsupervisor.daemon.resumption import carried, resumed
-from pgsupervisor.daemon.running import Running, inspect, kill, left_by, not_started, post_mortem, unexplained
+from pgsupervisor.daemon.running import Running, inspect, kill, not_started
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
@@ -42,8 +43,8 @@ from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
+from pgsupervisor.supervision.kept import Usage
 from pgsupervisor.supervision.life import (
-    Exited,
     FilesChanged,
     Life,
     Spawned,
@@ -76,13 +77,16 @@ class HostedPostmaster:
         *,
         asking: Executor,
         log: HostedLog,
+        ground: Ground,
     ) -> None:
         self._spec = spec
         self._post = post
         self._watcher = watcher
         self._installations = installations
         self.configuration = Configuration(spec, installations, asking)
-        self._orphans = Orphans(post)
+        self.enclosure = Enclosure(spec, ground, watcher)
+        # When it is done, somebody else may have started a server in the meantime, as `pg_ctl restart` does.
+        self._autopsy = Autopsy(post, self._rewritten, self.enclosure)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
         self.log = log
         self._resumed: Carried | None = None
@@ -94,8 +98,8 @@ class HostedPostmaster:
         self._while_starting = contextlib.ExitStack()
         self._rewritten_again = False
         self._search: asyncio.Task[None] | None = None
+        self._limiting: asyncio.Task[None] | None = None
         self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
-        self._autopsy: asyncio.Task[None] | None = None
         self.version: str | None = None
 
     @property
@@ -113,9 +117,20 @@ class HostedPostmaster:
         """What keeps its configuration files from being watched as they should; empty if nothing does."""
         return self._files.polled
 
+    @property
+    def limits(self) -> str:
+        """What keeps the limits of the inventory from being in force; empty if nothing does."""
+        return self.enclosure.limits
+
+    def usage(self) -> Usage:
+        """Return what all processes of the cluster use; to be called in a thread."""
+        return self.enclosure.usage()
+
     def renew(self, spec: ClusterSpec) -> None:
-        """Go by this spec from the next start on."""
+        """Go by this spec from the next start on, and by its limits at once."""
         self._spec = self.configuration.spec = spec
+        self.enclosure.renew(spec)
+        self._limiting = asyncio.create_task(asyncio.to_thread(self.enclosure.limit), name=f"limit {spec.name}")
         self._files.renew(spec)
         self._follow()
         self._attend_log()
@@ -133,7 +148,7 @@ class HostedPostmaster:
 
     @property
     def _works(self) -> list[asyncio.Task[None]]:
-        works = (self._autopsy, self._spawning, self._search)
+        works = (self._autopsy.task, self._spawning, self._search, self._limiting)
         return [work for work in works if work is not None and not work.done()]
 
     def carried(self, life: Life) -> Carried:
@@ -142,11 +157,12 @@ class HostedPostmaster:
         return Carried(
             life=life,
             server=server,
-            orphans=tuple((each.pid, each.pidfd) for each in self._orphans.held),
+            orphans=tuple((each.pid, each.pidfd) for each in self._autopsy.orphans.held),
             version=self.version,
             seen=tuple(self._seen),
             told=self._files.told,
             also=self._files.also,
+            whole=self.enclosure.whole,
         )
 
     def resume(self, known: Carried) -> None:
@@ -164,15 +180,18 @@ class HostedPostmaster:
             await self._look_for_one()
         else:
             self._attend(self._running)
+            whole = self._resumed is not None and bool(self._resumed.whole)
+            await asyncio.to_thread(self.enclosure.prepare)
+            await asyncio.to_thread(self.enclosure.enclose, self._running.process.pid, whole=whole)
         if self._resumed is not None:
-            self._orphans.hold([Process(*orphan) for orphan in self._resumed.orphans])
+            self._autopsy.orphans.hold([Process(*orphan) for orphan in self._resumed.orphans])
             if self._resumed.life.locked:
                 self._post(Unlocked())  # it may be: who had the data directory is not carried over
             await self._files.resume(self._resumed.told, self._resumed.also)
 
     async def _look_for_one(self) -> None:
         try:
-            running = await self._blocking(starting.adopt, self._spec)
+            running = await self._blocking(partial(starting.adopt, enclosure=self.enclosure), self._spec)
         except (OSError, PgSupervisorError):
             return
         if running is None:
@@ -185,7 +204,7 @@ class HostedPostmaster:
 
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
-        if self._running is not None or self._autopsy is not None:
+        if self._running is not None or self._autopsy.task is not None:
             # Somebody else's was found in the very moment in which ours had its turn: its facts are on their way.
             return
         self._spawning = asyncio.current_task()
@@ -200,14 +219,14 @@ class HostedPostmaster:
 
     async def _spawn(self, spec: ClusterSpec) -> None:
         try:
-            found, left = await self._blocking(starting.look_around, spec)
+            found, left = await self._blocking(partial(starting.look_around, enclosure=self.enclosure), spec)
             if isinstance(found, Obstacle):
                 self._locked.wait(found)
                 reason = f"{found.why}; the server is started then"
                 self._post(SpawnFailed(reason, hopeless=False, jitter=1.0, locked=True))
                 return
             if left:
-                self._orphans.hold(left)
+                self._autopsy.orphans.hold(left)
                 why = "processes of the server before are in the way"
                 self._post(SpawnFailed(why, hopeless=False, jitter=1.0, orphans=len(left)))
                 return
@@ -218,15 +237,16 @@ class HostedPostmaster:
                 return
             if await self._blocking(partial(starting.prepare, seen=self._seen), spec):
                 await self._files.tell()
-            running = await self._blocking(starting.start, spec)
+            running = await self._blocking(partial(starting.start, enclosure=self.enclosure), spec)
         except (OSError, PgSupervisorError) as error:
+            self.enclosure.leave()
             self._post(not_started(error))
         else:
             running.in_force = self._files.told.settings
             self._hold(running)
 
     def signal(self, number: Signals) -> None:
-        """Send a signal to the postmaster; a SIGKILL reaches its backends too, which would outlive it."""
+        """Send a signal to the postmaster; a SIGKILL reaches all of its processes, which would outlive it."""
         if self._running is None:
             return
         if number is Signals.SIGHUP:
@@ -236,13 +256,16 @@ class HostedPostmaster:
             return
         self._running.told_to_stop = True
         if number is Signals.SIGKILL:
+            self.enclosure.kill()
             kill(self._running.process)
         else:
             self._running.process.signal(number)
 
     def signal_orphans(self, number: Signals) -> None:
-        """Send a signal to each process that outlived the postmaster."""
-        self._orphans.signal(number)
+        """Send a signal to each process that outlived the postmaster; a SIGKILL leaves none of the cluster's."""
+        if number is Signals.SIGKILL:
+            self.enclosure.kill()
+        self._autopsy.orphans.signal(number)
 
     async def reload(self) -> Report:
         """Have the server read its configuration files, and ask it what it made of them."""
@@ -269,7 +292,7 @@ class HostedPostmaster:
         self._released = True
         self.log.close()
         self._files.close()
-        self._orphans.let_go()
+        self._autopsy.release()
         self._locked.forget()
         if self._lock_file is not None:
             self._lock_file.close()
@@ -313,7 +336,7 @@ class HostedPostmaster:
     @property
     def _busy(self) -> bool:
         """Whether a server is held, or being started, or what became of the last is not told yet, or all is over."""
-        return bool(self._running or self._spawning or self._released or self._autopsy)
+        return bool(self._running or self._spawning or self._released or self._autopsy.task)
 
     def _follow(self) -> None:
         """Follow postmaster.pid of the data directory that counts."""
@@ -368,35 +391,7 @@ class HostedPostmaster:
         self._let_go(running)
         self._running = None
         self._follow()
-        self._autopsy = asyncio.create_task(self._post_mortem(running))
-        self._autopsy.add_done_callback(self._told)
-
-    def _told(self, task: asyncio.Task[None]) -> None:
-        """Look for a server that somebody else has started in the meantime, as `pg_ctl restart` does."""
-        if self._autopsy is task:
-            self._autopsy = None
-        self._rewritten()
-        error = None if task.cancelled() else task.exception()
-        if error is not None:
-            # A cluster that stayed RUNNING without a server would hide it.
-            mistake = f"ended, and then there was a mistake in pgsupervisor: {error!r}"
-            self._post(Exited(mistake, clean=False, hopeless=False, jitter=1.0))
-            raise error
-
-    async def _post_mortem(self, running: Running) -> None:
-        try:
-            exited = await asyncio.to_thread(acting_as(running.owner)(post_mortem), running)
-        except (OSError, PgSupervisorError) as error:
-            exited = unexplained(error)
-        left = []
-        # Where nobody can look for them now, the next start finds them in its way.
-        with contextlib.suppress(OSError):
-            left = await asyncio.to_thread(acting_as(running.owner)(left_by), running)
-        self._orphans.hold(left)
-        if self._released:
-            self._orphans.let_go()
-        self._autopsy = None  # nothing keeps the next start any more
-        self._post(replace(exited, orphans=len(left)))
+        self._autopsy.begin(running)
 
     def _let_go(self, running: Running) -> None:
         self._while_starting.close()

@@ -11,6 +11,7 @@ from collections.abc import Sequence
 
 from pgsupervisor import __version__
 from pgsupervisor.daemon import handover
+from pgsupervisor.daemon.enclosure import end_limits
 from pgsupervisor.daemon.program import TRIAL, Program, handed_over
 from pgsupervisor.daemon.reporting import logger
 from pgsupervisor.daemon.service import serve
@@ -33,6 +34,9 @@ def main(arguments: Sequence[str] | None = None) -> int:
             from pgsupervisor.daemon.demo import demo  # noqa: PLC0415  # only a demonstration needs it
 
             return demo()
+        if asked.end_limits:
+            end_limits()
+            return 0
         inventory = load(asked.config)
         if asked.trial:
             handover.decode(sys.stdin.buffer.read())
@@ -42,7 +46,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
         before = None if document is None else handover.decode(document)
         events = Events(() if before is None else before.events)
         log = logger(inventory.daemon.log_format, events)
-        asyncio.run(serve(inventory, log, events, program=Program.own(), before=before))
+        asyncio.run(serve(inventory, log, events, program=Program.own(), before=before, limiting=asked.limits))
     except PgSupervisorError as error:
         print(f"pgsupervisord: {escape(str(error))}", file=sys.stderr)  # noqa: T201  # the one line for whoever started us
         return 1
@@ -61,6 +65,17 @@ def _parser() -> argparse.ArgumentParser:
     what.add_argument("-c", "--config", metavar="FILE", default=default, help=f"the inventory (default: {default})")
     what.add_argument(
         "--demo", action="store_true", help="show what this is with two clusters in a temporary directory"
+    )
+    what.add_argument(
+        "--end-limits",
+        action="store_true",
+        help="for ExecStopPost= of a service with --limits: make it possible to start the service again",
+    )
+    parser.add_argument(
+        "--limits",
+        action="store_true",
+        help="bring memory_max, cpu_weight and tasks_max into force, in a service with Delegate=yes and "
+        "ExecStopPost=pgsupervisord --end-limits",
     )
     parser.add_argument(TRIAL, action="store_true", help=argparse.SUPPRESS)
     parser.add_argument("--version", action="version", version=f"pgsupervisord {__version__}")

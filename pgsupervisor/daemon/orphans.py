@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+from collections.abc import Callable
 from signal import Signals
 
-from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.life import Orphaned
 from pgsupervisor.system.process import Process
 
@@ -13,7 +13,7 @@ from pgsupervisor.system.process import Process
 class Orphans:
     """Tells by `post` how many are left of those `held`, whenever one has ended. Lives in the event loop."""
 
-    def __init__(self, post: Post) -> None:
+    def __init__(self, post: Callable[[Orphaned], None]) -> None:
         self._post = post
         self.held: list[Process] = []
 

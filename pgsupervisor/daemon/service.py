@@ -28,6 +28,7 @@ from pgsupervisor.control.endpoint import Endpoint
 from pgsupervisor.control.entrance import Entrance
 from pgsupervisor.control.protocol import Reply
 from pgsupervisor.control.server import ControlServer
+from pgsupervisor.daemon.enclosure import ground, limits_off
 from pgsupervisor.daemon.handover import Handover
 from pgsupervisor.daemon.hosting import HostedPostmaster
 from pgsupervisor.daemon.installations import Installations
@@ -70,7 +71,8 @@ _LOOKED_UP_AT_ONCE = 4
 class Service:
     """A daemon at work on one inventory; it goes on from what was handed over `before`, if anything was.
 
-    What it logs are its `events`. `program` is what it executes to be upgraded; without one it cannot be.
+    What it logs are its `events`. `program` is what it executes to be upgraded; without one it cannot be. If it is
+    `limiting`, clusters are given the limits of the inventory where a cgroup allows it.
     """
 
     def __init__(
@@ -83,6 +85,7 @@ class Service:
         signals: SignalPipe,
         program: Program | None,
         before: Handover | None,
+        limiting: bool,
     ) -> None:
         self.started = time.time() if before is None else before.started
         self.inventory_path = inventory.path
@@ -95,16 +98,21 @@ class Service:
         self._reporter = Reporter(log)
         self._watcher = Watcher(asyncio.get_running_loop(), refused=self._reporter.polled)
         self._installations = Installations()
+        # Before any thread of ours starts a program: what is started is where we are.
+        self._ground = ground(limiting=limiting)
         asyncio.get_running_loop().set_default_executor(started_pool(_WORKING_AT_ONCE, "work"))
         self._asking = started_pool(_ASKED_AT_ONCE, "ask")
         self._rotating = started_pool(_ROTATED_AT_ONCE, "rotate")
         self._database = started_pool(_LOOKED_UP_AT_ONCE, "who")
+        self._counting = started_pool(1, "count")
         self._supervisor = Supervisor(inventory, self._host, self._changed, self._reporter.mistake, events)
         notify = NotifySocket(os.environ)
         self._notifier = Notifier(notify, self._everybody)
         interval = watchdog_interval(os.environ, os.getpid())
         self._watchdog = Watchdog(notify, interval, Progress(self._everybody), self._reporter.hung)
-        control = ControlServer(self._supervisor, self, self._reporter, self._database)
+        control = ControlServer(
+            self._supervisor, self, self._reporter, database=self._database, counting=self._counting
+        )
         self._conversations = Conversations(control.answer, self._reporter.mistake)
         self._entrance = Entrance(
             endpoint.socket, self._conversations.serve, lambda error: self._reporter.mistake("connection", error)
@@ -117,6 +125,16 @@ class Service:
         self._leave = False
         self._end = asyncio.Event()
         self._tasks: set[asyncio.Task[None]] = set()
+
+    @property
+    def cgroup(self) -> str | None:
+        """The directory of the cgroup that has the clusters' own in it; None if there is none."""
+        return None if isinstance(self._ground, str) else str(self._ground.base)
+
+    @property
+    def limits(self) -> str:
+        """Why clusters can be given no limits, and what to do; empty if they can."""
+        return limits_off(self._ground)
 
     @property
     def ending(self) -> bool:
@@ -149,7 +167,7 @@ class Service:
         await self._conversations.close()
         self._entrance.shut()
         self._watcher.close()
-        for pool in (self._asking, self._rotating, self._database):
+        for pool in (self._asking, self._rotating, self._database, self._counting):
             pool.shutdown(wait=False, cancel_futures=True)
         abandon()
         self._watchdog.close()
@@ -227,7 +245,9 @@ class Service:
 
     def _host(self, spec: ClusterSpec, post: Post) -> HostedPostmaster:
         log = HostedLog(spec, self._watcher, self._rotating, partial(self._reporter.rotated, spec.name))
-        hosted = HostedPostmaster(spec, post, self._watcher, self._installations, asking=self._asking, log=log)
+        hosted = HostedPostmaster(
+            spec, post, self._watcher, self._installations, asking=self._asking, log=log, ground=self._ground
+        )
         if spec.name in self._known:
             hosted.resume(self._known.pop(spec.name))
         self._hosted[spec.name] = hosted
@@ -267,15 +287,25 @@ async def serve(
     ready: Callable[[], None] = lambda: None,
     program: Program | None = None,
     before: Handover | None = None,
+    limiting: bool = False,
 ) -> None:
-    """Be the daemon of an inventory until a signal or an order ends it.
+    """Be the daemon of an inventory until a signal or an order ends it; if it is `limiting`, in a cgroup with limits.
 
     Raises DaemonRunningError if one serves this socket already, ControlError if the socket cannot be made, and
     InventoryError if the directory of the logs cannot be.
     """
     with SignalPipe(None if before is None else before.signals) as signals, _endpoint(inventory, before) as endpoint:
         _make_log_directory(inventory)
-        service = Service(inventory, log, events, endpoint=endpoint, signals=signals, program=program, before=before)
+        service = Service(
+            inventory,
+            log,
+            events,
+            endpoint=endpoint,
+            signals=signals,
+            program=program,
+            before=before,
+            limiting=limiting,
+        )
         await service.run(ready)
 
 

@@ -13,6 +13,7 @@ import socket
 from collections.abc import Container
 from typing import BinaryIO
 
+from pgsupervisor.daemon.enclosure import Enclosure
 from pgsupervisor.daemon.logfile import log_of
 from pgsupervisor.daemon.running import Running
 from pgsupervisor.daemon.shortage import absence
@@ -33,8 +34,8 @@ from pgsupervisor.system.safepath import weakness
 from pgsupervisor.system.standard import STANDARD_ERROR
 
 
-def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
-    """Hold the server that runs already; None if there is none."""
+def adopt(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running | None:
+    """Hold the server that runs already, in its cgroup; None if there is none."""
     _refuse_anothers(spec)
     cluster = _cluster(installation, spec)
     process = cluster.postmaster()
@@ -43,18 +44,22 @@ def adopt(installation: Installation, spec: ClusterSpec) -> Running | None:
     if pidfile.of_pg_upgrade(process):
         process.close()
         raise CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
+    enclosure.prepare()
+    enclosure.enclose(process.pid, whole=False)
     log, owner = log_of(spec), touched_by(spec.data_directory, spec.user)
     offset = 0 if log is None else log.end()
     return Running(spec, installation, cluster, process, None, offset, owner)
 
 
-def look_around(installation: Installation, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
+def look_around(
+    installation: Installation, spec: ClusterSpec, enclosure: Enclosure
+) -> tuple[Running | Obstacle | None, list[Process]]:
     """Find the server that runs, or who has the data directory, or else what a killed server has left behind."""
     _refuse_anothers(spec)
     # Its shared memory has to be known before it is found that none runs: what is written later is another's.
     leftover = pidfile.read(spec.data_directory)
     # Before any orphans: a server in another container may look like some.
-    found = adopt(installation, spec) or datalock.obstacle(spec.data_directory)
+    found = adopt(installation, spec, enclosure) or datalock.obstacle(spec.data_directory)
     if found is not None or (leftover is not None and leftover.pid < 0):
         return found, []
     segment = segment_of(spec.data_directory) if leftover is None else leftover.shared_memory
@@ -111,17 +116,19 @@ def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str])
     return missing
 
 
-def start(installation: Installation, spec: ClusterSpec) -> Running:
-    """Start the server, and hold it."""
+def start(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running:
+    """Start the server, and hold it, in its cgroup."""
     cluster = _cluster(installation, spec)
     owner = touched_by(spec.data_directory, spec.user)
     with _output(spec, cluster.run_as) as log:
         offset = end_of(log.fileno())
+        enclosure.prepare()
         environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
         cluster.start(log, spec.server_settings, environment=environment, detach=True)
     child = cluster.daemon_process
     if child is None:
         raise CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
+    enclosure.enclose(child.pid, whole=True)
     try:
         process = Process(child.pid)
     except OSError:

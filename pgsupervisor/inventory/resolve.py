@@ -25,6 +25,9 @@ from pgsupervisor.postgres.secrets import objection
 _OWN_KEYS = ("config_file", "data_directory", "port")
 """Settings that the supervisor itself must know, because it finds the server by them."""
 
+_LEAST_MEMORY = 16 << 20
+"""Bytes that the smallest server needs; who writes less has forgotten the unit."""
+
 
 @dataclass(frozen=True, slots=True)
 class Layer:
@@ -165,6 +168,9 @@ def cluster_spec(
         logfile_maxbytes=int(table.logfile_maxbytes),
         logfile_backups=table.logfile_backups,
         logfile_compress=table.logfile_compress,
+        memory_max=int(table.memory_max),
+        cpu_weight=table.cpu_weight,
+        tasks_max=table.tasks_max,
         priority=table.priority,
         watch=table.watch,
         reload_delay=float(table.reload_delay),
@@ -185,6 +191,9 @@ def _refuse_what_contradicts(table: ClusterTable, at: Callable[[str], Place]) ->
     """Refuse values that are well by themselves; `at` returns the place of a key."""
     if not table.stop_timeout:
         raise at("stop_timeout").error("must be longer than 0: it is the time that a server has to stop in peace")
+    if 0 < table.memory_max < _LEAST_MEMORY:
+        # The kernel takes it at its word, and ends whatever of a server is in the way.
+        raise at("memory_max").error("must be 0, for no limit, or at least 16MB, which the smallest server needs")
     if table.restart_max_delay < table.restart_delay:
         raise at("restart_max_delay").error(
             f"must not be shorter than restart_delay, which is {float(table.restart_delay):g} seconds"

@@ -41,6 +41,7 @@ Flag = Annotated[bool, Meta(description="true or false")]
 Number = Annotated[int, Meta(description="a whole number")]
 Count = Annotated[int, Meta(ge=0, description="a whole number, 0 or more")]
 Positive = Annotated[int, Meta(ge=1, description="a whole number, 1 or more")]
+Weight = Annotated[int, Meta(ge=1, le=10_000, description="a whole number from 1 to 10000")]
 Port = Annotated[int, Meta(ge=1, le=65535, description="a port number from 1 to 65535")]
 Duration = Annotated[Seconds, Meta(description=A_DURATION)]
 Size = Annotated[Bytes, Meta(description=A_SIZE)]
@@ -121,6 +122,9 @@ class DefaultsTable(Struct, forbid_unknown_fields=True, kw_only=True):
     logfile_maxbytes: Size = Bytes(50 << 20)
     logfile_backups: Count = 10
     logfile_compress: Flag = False
+    memory_max: Size = Bytes(0)
+    cpu_weight: Weight = 100
+    tasks_max: Count = 0
     priority: Number = 10
     watch: Flag = True
     reload_delay: Duration = Seconds(0.3)

@@ -71,7 +71,7 @@ class ClusterSpec:
     the default (the daemon's own; for root the owner of the data directory), `port` and `config_file` are None
     where PostgreSQL's own configuration decides. `settings` are in the server's spelling (`on`, not `true`),
     their names in lower case. `logfile` is an absolute path, or one of the words of `Elsewhere`. Durations are seconds,
-    sizes are bytes.
+    sizes are bytes. `memory_max` and `tasks_max` are 0 where there is no limit.
     """
 
     name: str
@@ -87,6 +87,9 @@ class ClusterSpec:
     logfile_maxbytes: int
     logfile_backups: int
     logfile_compress: bool
+    memory_max: int
+    cpu_weight: int
+    tasks_max: int
     priority: int
     watch: bool
     reload_delay: float

@@ -84,6 +84,14 @@ class HostedLog(Protocol):
         """
 
 
+@dataclass(frozen=True, slots=True)
+class Usage:
+    """What a cluster uses: bytes of memory now, and seconds of CPU time since its server began; None: nobody knows."""
+
+    memory: int | None = None
+    cpu: float | None = None
+
+
 class HostedPostmaster(Postmaster, Protocol):
     """A postmaster as the supervisor's host makes it: a keeper can move it, and it can be asked where it is."""
 
@@ -105,6 +113,13 @@ class HostedPostmaster(Postmaster, Protocol):
     @property
     def polled(self) -> str:
         """Why its configuration files have to be polled; empty if they need not be."""
+
+    @property
+    def limits(self) -> str:
+        """What keeps the limits that the inventory sets from being in force; empty if nothing does."""
+
+    def usage(self) -> Usage:
+        """Return what all processes of the cluster use; to be called in a thread."""
 
     @property
     def configuration(self) -> HostedConfiguration:

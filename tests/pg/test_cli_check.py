@@ -15,6 +15,7 @@ from servers import sql
 
 from pgsupervisor.cli.surroundings import lock_removed
 from pgsupervisor.postgres import Cluster, Installation
+from pgsupervisor.system.delegation import hindrance
 
 OF_THIS_MACHINE = re.compile(r"RemoveIPC|tmpfiles\.d")
 """What remarks have in them that are about the machine that the tests run on."""
@@ -84,7 +85,7 @@ def test_what_a_running_server_thinks_of_its_files(cluster: Cluster, tmp_path: P
     finished = checked("-c", path, "--json")
     assert (finished.status, json.loads(finished.output)["clusters"]) == (
         0,
-        [{"name": "shop", "problems": [], "unchecked": unchecked, "rotation": None}],
+        [{"name": "shop", "problems": [], "unchecked": unchecked, "rotation": None, "limits": None}],
     )
 
 
@@ -120,7 +121,13 @@ def test_every_problem_of_every_cluster(
             "inventory": path,
             "socket": None,
             "clusters": [
-                {"name": name, "problems": [line.removeprefix(f"{name}: ")], "unchecked": None, "rotation": None}
+                {
+                    "name": name,
+                    "problems": [line.removeprefix(f"{name}: ")],
+                    "unchecked": None,
+                    "rotation": None,
+                    "limits": None,
+                }
                 for name, line in (("shop", shop), ("gone", gone), ("file", file))
             ],
         },
@@ -153,6 +160,16 @@ def test_there_is_no_inventory(tmp_path: Path) -> None:
     assert finished.errors == f"pgsupctl: {tmp_path}/inventory.toml: does not exist; write it, or name another\n"
 
 
+def test_limits_that_nobody_could_bring_into_force(
+    installation: Installation, data_directory: Path, tmp_path: Path
+) -> None:
+    """Where this machine cannot limit what a cluster uses, that is said, and is no problem."""
+    tables = f'[clusters.shop]\ndata_directory = "{data_directory}"\ncpu_weight = 200\n'
+    why = hindrance(frozenset({"cpu"}))
+    expected = f"shop: ok\nshop: limits are off: {why}\n" if why else "shop: ok\n"
+    assert checked("-c", inventory(tmp_path, installation, tables)) == Finished(0, expected, "")
+
+
 def test_a_log_that_may_lose_lines(installation: Installation, data_directory: Path, tmp_path: Path) -> None:
     """Where rotating a log is not without danger, that is said, and is no problem; unless it is never rotated."""
     tables = f'[clusters.shop]\ndata_directory = "{data_directory}"\nlogfile = "/dev/shm/shop.log"\n'
@@ -160,7 +177,7 @@ def test_a_log_that_may_lose_lines(installation: Installation, data_directory: P
     danger = "rotating the log may lose lines, as tmpfs cannot take off the beginning of a file (ext4 and xfs can)"
     assert checked("-c", path) == Finished(0, f"shop: ok\nshop: {danger}\n", "")
     (told,) = json.loads(checked("-c", path, "--json").output)["clusters"]
-    assert told == {"name": "shop", "problems": [], "unchecked": None, "rotation": danger}
+    assert told == {"name": "shop", "problems": [], "unchecked": None, "rotation": danger, "limits": None}
     path = inventory(tmp_path, installation, f"{tables}logfile_maxbytes = 0\n")
     assert checked("-c", path) == Finished(0, "shop: ok\n", "")
 

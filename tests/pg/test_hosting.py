@@ -47,7 +47,7 @@ def test_a_start_whose_turn_comes_when_a_server_was_just_found(cluster: Cluster,
             logfile=str(short_directory / "a.log"),
         )
         log = HostedLog(described, watcher, asking, lambda _: None)
-        postmaster = HostedPostmaster(described, post, watcher, Installations(), asking=asking, log=log)
+        postmaster = HostedPostmaster(described, post, watcher, Installations(), asking=asking, log=log, ground="none")
         await postmaster.find()
         await postmaster.spawn()
         postmaster.signal(Signals.SIGINT)

@@ -14,6 +14,7 @@ from __future__ import annotations
 import os
 from collections.abc import Sequence
 
+from pgsupervisor.postgres.pidfile import is_anothers
 from pgsupervisor.system.process import Process, at_work_in, facts, hold, works_in
 from pgsupervisor.system.sharedmemory import Segment, attached, in_use, is_attached
 
@@ -65,6 +66,8 @@ def _belongs(process: Process, data_directory: str, segment: Segment) -> bool:
     """Tell whether a process that is held uses a server's shared memory and works in its data directory."""
     try:
         at_work = works_in(process.pid, data_directory)
-        return at_work is True and is_attached(process.pid, segment) and process.alive()
+        known = facts(process.pid)
+        ours = known is not None and not is_anothers(known)
+        return at_work is True and ours and is_attached(process.pid, segment) and process.alive()
     except (FileNotFoundError, NotADirectoryError, ProcessLookupError, PermissionError):
         return False

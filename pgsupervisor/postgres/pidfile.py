@@ -31,7 +31,9 @@ from pathlib import Path
 from typing import Literal, get_args
 
 from pgsupervisor.system.guarded import beginning_of
+from pgsupervisor.system.identity import acting
 from pgsupervisor.system.process import Facts, Process, at_work_in, facts, hold, is_zombie, works_in
+from pgsupervisor.system.safepath import user_name
 from pgsupervisor.system.sharedmemory import Segment
 
 NAME = "postmaster.pid"
@@ -142,7 +144,7 @@ def postmaster(data_directory: str) -> Process | None:
     None if no server runs there. The process must be told apart from a stranger that has the number by now, so its
     pidfd is opened first, then its own facts are looked at, then the file once more. A zombie is not running.
 
-    Raises PermissionError as `read` does.
+    Raises PermissionError as `read` does, and for the server of another user than the one as whom root looks for it.
     """
     written = read(data_directory)
     if written is None or written.pid < 0:
@@ -158,8 +160,21 @@ def postmaster(data_directory: str) -> Process | None:
         again = read(data_directory)
         if again is None or (again.pid, again.started) != (written.pid, written.started):
             return None
+        if is_anothers(known):
+            why = f"names a server of {user_name(known.uid)}'s, which is left alone; see where the directory leads"
+            raise PermissionError(errno.EACCES, why, os.path.join(data_directory, NAME))
         on_mismatch.pop_all()
         return held
+
+
+def is_anothers(known: Facts) -> bool:
+    """Tell whether a process is not of the user as whom root looks for it.
+
+    He may write what he likes into a postmaster.pid, and have a link in the place of his directory a moment later: so
+    it would be somebody else's server that root gets hold of for him, to stop and to kill.
+    """
+    who = acting()
+    return who is not None and known.uid != who.uid
 
 
 def wrote(known: Facts, written: PidFile, data_directory: str) -> bool:

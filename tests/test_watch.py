@@ -11,7 +11,7 @@ from pathlib import Path
 from watchdog.observers.inotify_c import InotifyConstants, InotifyEvent
 from watching import LIMIT, BusyInotify, Ear, kernel_watches, quiet, watching
 
-from pgsupervisor.system.happenings import Inotify
+from pgsupervisor.system.happenings import Inotify, What
 from pgsupervisor.system.watch import Watcher
 
 WRITES = InotifyConstants.IN_MODIFY | InotifyConstants.IN_CLOSE_WRITE
@@ -324,3 +324,24 @@ def test_after_the_end(tmp_path: Path) -> None:
         watching(play, inotify=ReadInotify)
     finally:
         ReadInotify.passed.clear()
+
+
+def test_more_than_can_be_heard(tmp_path: Path) -> None:
+    """Whatever happens while nothing can be heard is told once, to who hears of one name and who hears of any."""
+
+    async def play(watcher: Watcher) -> None:
+        ears = [Ear(), Ear()]
+        for ear, name in zip(ears, ("name", None), strict=True):
+            watcher.watch(str(tmp_path), name, ear.hear)
+        (watched,) = watcher._directories.values()
+        for number in range(1000):
+            watcher._hear(watched, What.ENTRY, "name")
+            watcher._hear(watched, What.ENTRY, f"other {number}")
+        assert len(watched.coming) == 2
+        for ear in ears:
+            await ear.heard()
+        assert [ear.times for ear in ears] == [1, 2]
+        (tmp_path / "name").touch()
+        await ears[0].heard()
+
+    watching(play)

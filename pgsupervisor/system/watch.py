@@ -19,7 +19,7 @@ import contextlib
 import errno
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import partial
 from typing import TypeAlias
 
@@ -181,11 +181,21 @@ class Watcher:
             del self._directories[watched.path]
 
     def _hear(self, watched: _Directory, what: What, name: str) -> None:
-        """Carry over into the loop what somebody wants to know; called in the thread of inotify or of polling."""
-        if any(listener.wants(what, name) for listener in watched.listeners):
-            self._loop.call_soon_threadsafe(self._tell, watched, what, name)
+        """Carry over into the loop what somebody wants to know; called in the thread of inotify or of polling.
+
+        What is on its way there already is not sent once more: whoever owns a directory makes more happen in it than
+        the loop could hear of, and all of that would wait in our memory.
+        """
+        wanting = [listener for listener in watched.listeners if listener.wants(what, name)]
+        # Who hears of any name need not hear which.
+        news = (what, name if any(listener.name is not None for listener in wanting) else "")
+        if wanting and news not in watched.coming:
+            watched.coming.add(news)
+            self._loop.call_soon_threadsafe(self._tell, watched, *news)
 
     def _tell(self, watched: _Directory, what: What, name: str) -> None:
+        # First: what happens from now on is news again.
+        watched.coming.discard((what, name))
         if what is What.GONE and self._directories.get(watched.path) is watched:
             self._follow(watched)
         for listener in watched.listeners:
@@ -231,10 +241,14 @@ class _Growth:
 
 @dataclass(slots=True, eq=False)
 class _Directory:
-    """One watched directory; `listeners` is read by other threads, and therefore replaced, never changed."""
+    """One watched directory; `listeners` is read by other threads, and therefore replaced, never changed.
+
+    `coming` is what is on its way into the loop.
+    """
 
     path: str
     listeners: tuple[_Listener, ...] = ()
+    coming: set[tuple[What, str]] = field(default_factory=set)
     identity: tuple[int, int] = (0, 0)
     contents: bool = False
     polled: str | None = None

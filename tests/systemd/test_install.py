@@ -54,7 +54,7 @@ def test_install(systemd: Systemd) -> None:
     assert install(systemd) == (0, f"{PATH} is written.\n{hint}\n{commands}", "")
     text = written(systemd).read_text()
     assert text in shown
-    assert f"ExecStart={PROGRAMS}/pgsupervisord\n" in text
+    assert f"ExecStart={PROGRAMS}/pgsupervisord --limits\n" in text
     (systemd.root / "etc/pgsupervisor/inventory.toml").write_text("")
     before = identity(written(systemd))
     assert install(systemd) == (0, f"{PATH} is as it should be.\n{commands}", "")

@@ -53,3 +53,28 @@ def test_a_directory_that_may_not_be_listed(short_directory: Path) -> None:
         files.close()
 
     watching(play)
+
+
+def test_too_many_directories(short_directory: Path) -> None:
+    """Of files that lead through more directories than can be watched, that is told, and the first are watched."""
+    path = short_directory / "postgresql.conf"
+    deep = short_directory
+    for _ in range(200):
+        deep /= "d"
+    deep.mkdir(parents=True)
+    path.write_text(f"include_if_exists '{deep}/x.conf'\n")
+    os.chmod(short_directory, 0o755)
+    cluster = spec("shop", config_file=str(path))
+
+    async def play(watcher: Watcher) -> None:
+        files = ConfigurationFiles(cluster, watcher, Installations(), lambda: None)
+        await files.tell()
+        assert files.polled.endswith("they lead through too many directories")
+        assert str(short_directory) in watcher._directories
+        assert len(watcher._directories) < 150
+        path.write_text("")
+        await files.tell()
+        assert (files.polled, len(watcher._directories) < 10) == ("", True)
+        files.close()
+
+    watching(play)

@@ -31,6 +31,10 @@ _PATIENCE = 10
 _ROUNDS = 5
 """How often files are read over again because they lead to others. Events tell of what changes faster than that."""
 
+_MOST_NAMES = 10_000
+"""Names in the paths of all places that are watched for one cluster. For each of them the event loop is kept, and who
+owns the files can have them lead through as many directories as he likes."""
+
 _NEWEST = 1000
 """The major version of a PostgreSQL that cannot be found: one that knows every way to include a file."""
 
@@ -41,6 +45,20 @@ def quiet_at(first: float, last: float, delay: float) -> float:
     Whoever never pauses is not waited for: some time after the `first`, it is enough.
     """
     return min(last + delay, first + _PATIENCE * delay)
+
+
+def _affordable(places: Iterable[Place]) -> tuple[tuple[Place, ...], bool]:
+    """Return the first of some places, as many as are watched, and whether these are all."""
+    found: dict[Place, None] = {}
+    names = 0
+    for place in places:
+        if place in found:
+            continue
+        names += place.directory.count("/") + 1
+        if names > _MOST_NAMES:
+            return tuple(found), False
+        found[place] = None
+    return tuple(found), True
 
 
 def _others(paths: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
@@ -122,19 +140,19 @@ class ConfigurationFiles:
         found = self.told
         watched: tuple[Place, ...] | None = None
         for _ in range(_ROUNDS):
-            found, places = await asyncio.to_thread(self._look_at, self._spec)
+            found, places, whole = await asyncio.to_thread(self._look_at, self._spec)
             if places == watched:
                 break
-            self._watch(places)
+            self._watch(places, whole=whole)
             watched = places
         return found
 
-    def _look_at(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...]]:
-        """Read the files, and find the places that have a part in them; in a thread."""
+    def _look_at(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...], bool]:
+        """Read the files, and find the places that have a part in them, and whether these are all; in a thread."""
         with as_owner(spec.data_directory, spec.user):
             return self._look_as_owner(spec)
 
-    def _look_as_owner(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...]]:
+    def _look_as_owner(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...], bool]:
         try:
             major = self._installations.of(spec.installation).major
         except InstallationError:
@@ -147,15 +165,19 @@ class ConfigurationFiles:
             also=self._also,
         )
         if not spec.watch:
-            return found, ()
+            return found, (), True
         files = itertools.chain.from_iterable(map(trail, found.digests))
         directories = itertools.chain.from_iterable(map(trail_into, found.directories))
-        return found, tuple(dict.fromkeys((*files, *directories)))
+        return found, *_affordable(itertools.chain(files, directories))
 
-    def _watch(self, places: Iterable[Place]) -> None:
-        """Watch these places and no others. Each is watched anew: another directory may have its name by now."""
+    def _watch(self, places: Iterable[Place], *, whole: bool = True) -> None:
+        """Watch these places and no others. Each is watched anew: another directory may have its name by now.
+
+        They are not the `whole` where there are too many.
+        """
         before, self._watched = self._watched, {}
-        hindrances = []
+        too_many = "changes of configuration files go unnoticed: they lead through too many directories"
+        hindrances = [] if whole else [too_many]
         for place in () if self._closed else places:
             try:
                 self._watched[place] = self._watcher.watch(

@@ -9,8 +9,9 @@ from signal import Signals
 import pytest
 
 from pgsupervisor.daemon.reporting import Reporter, logger, plain
+from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.events import Event, Events
-from pgsupervisor.supervision.life import Exited, Life, State
+from pgsupervisor.supervision.life import Exited, Life, Reloaded, State
 from pgsupervisor.supervision.plan import Change
 
 
@@ -111,3 +112,21 @@ def test_a_mistake_of_ours(capsys: pytest.CaptureFixture[str]) -> None:
 def test_facts(fact: object, said: object) -> None:
     """A fact is what JSON and Varlink can say, or is said in Python's words."""
     assert plain(fact) == said
+
+
+def test_an_event_has_bounds(capsys: pytest.CaptureFixture[str]) -> None:
+    """However much a user has to say, in settings' names or values, an event and its line keep little of it."""
+    events = Events()
+    reporter = Reporter(logger("json", events))
+    reporter.ordered("set configuration", "shop", 1000, {"settings": [f"a{number}" for number in range(4000)]})
+    mistakes = tuple(Mistake("/data/postgresql.conf", line, "x" * 1000) for line in range(4000))
+    reporter.changed("shop", Life(), Reloaded(1, Report(mistakes=mistakes, unverified="y" * 10**6)), Life())
+    logged = lines(capsys)
+    assert [event.facts for event in events.kept] == [
+        {key: fact for key, fact in line.items() if key not in {"timestamp", "level", "event", "cluster"}}
+        for line in logged
+    ]
+    names = logged[0]["settings"]
+    assert isinstance(names, list)
+    assert (names[0], names[-1], 100 < len(names) < 1000) == ("a0", "…", True)
+    assert all(len(json.dumps(line)) < 25_000 for line in logged)

@@ -9,7 +9,7 @@ import math
 import os
 import sys
 import time
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import TextIO, TypeAlias, cast
 
 import structlog
@@ -28,6 +28,12 @@ from pgsupervisor.system.rotation import Rotated
 Form: TypeAlias = tuple[Sequence[Processor], object]
 """How events are told: the last processors that they pass (structlog), and where what these make of them goes."""
 
+_MOST_TEXT = 16 * 1024
+"""Characters that there are in an event, of which the last 1,000 are kept."""
+
+_COST = 16
+"""How many characters an item of a list counts for besides its own."""
+
 
 def logger(log_format: LogFormat, events: Events, journal: str = ENTRIES) -> FilteringBoundLogger:
     """Return the daemon's log on standard error: as told, or else as fits whoever reads there.
@@ -45,7 +51,7 @@ def logger(log_format: LogFormat, events: Events, journal: str = ENTRIES) -> Fil
         processors, sink = _lines_of_json(stream)
     made: FilteringBoundLogger = structlog.wrap_logger(
         sink,
-        processors=[recorder(events), structlog.processors.add_log_level, *processors],
+        processors=[_bounded, recorder(events), structlog.processors.add_log_level, *processors],
         wrapper_class=structlog.make_filtering_bound_logger(logging.INFO),
     )
     return made
@@ -81,6 +87,37 @@ def _is_the_journal(stream: TextIO) -> bool:
 
 def _printer(stream: TextIO) -> structlog.PrintLogger:
     return structlog.PrintLogger(cast("TextIO", _Unfailing(stream)))
+
+
+def _bounded(_logger: object, _level: str, facts: EventDict) -> EventDict:
+    """Have an event say no more than there is room for: the names and values in it may be some user's."""
+    room = _Room()
+    return {key: room.for_(fact) for key, fact in facts.items()}
+
+
+class _Room:
+    """What there is left for the facts of one event."""
+
+    def __init__(self) -> None:
+        self._left = _MOST_TEXT
+
+    def for_(self, fact: object) -> object:
+        """Return as much of a fact as there is room for."""
+        match fact:
+            case str():
+                most, self._left = self._left, max(0, self._left - len(fact))
+                return fact if len(fact) <= most else f"{fact[:most]}…"
+            case list() | tuple():
+                return list(self._some(fact))
+            case _:
+                return fact
+
+    def _some(self, facts: Sequence[object]) -> Iterator[object]:
+        for fact in facts:
+            self._left = max(0, self._left - _COST)
+            yield self.for_(fact) if self._left else "…"
+            if not self._left:
+                return
 
 
 def recorder(events: Events) -> Processor:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import errno
+import fcntl
 import os
 import tempfile
 from collections.abc import Awaitable, Callable, Iterator
@@ -269,6 +270,24 @@ def test_no_room(tmp_path: Path, in_memory: str, *, lossy: bool) -> None:
         assert (len(world.told), world.rotation.trouble) == (3, why)
 
     in_virtual_time(log, play)
+
+
+def test_somebody_else_has_the_lock(log: RotatedLog) -> None:
+    """Whose log it is may have a lock on it for ever: that keeps nobody waiting, is said, and ends with the lock."""
+    write(log, TEXT[: 3 * BLOCK])
+
+    async def play(world: World) -> None:
+        assert (world.told, world.rotation.trouble) == (
+            [],
+            "the log is not rotated: somebody else has a lock on it (flock)",
+        )
+        fcntl.flock(others, fcntl.LOCK_UN)
+        await asyncio.sleep(3)
+        assert (world.archived, world.rotation.trouble) == ([2 * BLOCK], "")
+
+    with Path(log.path).open("rb") as others:
+        fcntl.flock(others, fcntl.LOCK_SH)
+        in_virtual_time(log, play)
 
 
 def test_no_room_and_another_spec(tmp_path: Path) -> None:

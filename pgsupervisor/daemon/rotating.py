@@ -83,6 +83,9 @@ class Rotation:
                 # One that was there is still written to, by a server that has it open.
                 self.trouble = _GONE if log is self._prepared else ""
                 await self._wake.wait()  # until a server makes it
+            except BlockingIOError as error:
+                self.trouble = f"the log is not rotated: {error.strerror}"
+                await self._wait(_LATEST)
             except OSError as error:
                 if self.trouble != (trouble := f"the log is not rotated: {error.strerror}"):
                     self._told(error)

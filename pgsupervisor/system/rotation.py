@@ -82,10 +82,10 @@ class RotatedLog:
     def recover(self) -> None:
         """Bring to its end what a process has begun that was killed; to be called before it is rotated.
 
-        Raises OSError.
+        Raises OSError; BlockingIOError while somebody else has the lock.
         """
         with self.accessed(), self._still:
-            self._recover(fcntl.LOCK_EX)
+            self._recover()
 
     @contextlib.contextmanager
     def accessed(self) -> Iterator[None]:
@@ -114,13 +114,13 @@ class RotatedLog:
         with self.accessed(), self._still:
             if not self._recovered:
                 with contextlib.suppress(OSError):
-                    self._recover(fcntl.LOCK_EX | fcntl.LOCK_NB)
+                    self._recover()
             yield
 
-    def _recover(self, lock: int) -> None:
+    def _recover(self) -> None:
         with contextlib.ExitStack() as held:
             with contextlib.suppress(FileNotFoundError):
-                fcntl.flock(held.enter_context(self._opened(os.O_RDWR)), lock)
+                _lock(held.enter_context(self._opened(os.O_RDWR)))
             if os.path.lexists(self._copy) and self._still_has_copied():
                 os.unlink(self._copy)
             elif os.path.lexists(self._copy):
@@ -134,10 +134,11 @@ class RotatedLog:
         """Make an archive of the first `most` bytes, and keep the `keep` youngest; None if the log is not that large.
 
         Only whole blocks can be taken off; where not even these can, all of the log goes. To be called by one thread at
-        a time, until it returns None. Raises OSError; then nothing is lost, and `recover` is to be called again.
+        a time, until it returns None. Raises OSError; then nothing is lost, and `recover` is to be called again, unless
+        it is BlockingIOError, since somebody else has the lock: then nothing has begun.
         """
         with self.accessed(), self._opened(os.O_RDWR) as log:
-            fcntl.flock(log, fcntl.LOCK_EX)
+            _lock(log)
             collapsing = collapses(log)
             block = block_size(log) if collapsing else 1
             piece = max(most // block, 1) * block
@@ -164,7 +165,7 @@ class RotatedLog:
         To be called by the thread that rotates. Raises OSError; then nothing is lost.
         """
         with self.accessed(), self._opened(os.O_RDONLY) as log:
-            fcntl.flock(log, fcntl.LOCK_EX)
+            _lock(log)
             plain = archives.compressible(self.path)
             if not plain:
                 return False
@@ -342,6 +343,17 @@ def begin_of(descriptor: int) -> int:
 def end_of(descriptor: int) -> int:
     """Return the position of the end of a log that is open."""
     return begin_of(descriptor) + os.fstat(descriptor).st_size
+
+
+def _lock(log: int) -> None:
+    """Take the lock on a log. Whoever has it is not waited for: the log's owner could have it for ever.
+
+    Raises BlockingIOError.
+    """
+    try:
+        fcntl.flock(log, fcntl.LOCK_EX | fcntl.LOCK_NB)
+    except BlockingIOError as error:
+        raise BlockingIOError(error.errno, "somebody else has a lock on it (flock)") from error
 
 
 def _transfer(source: int, target: int, start: int, size: int) -> int:

@@ -2,10 +2,13 @@
 
 from __future__ import annotations
 
+import os
+import shutil
 from pathlib import Path
 
 import pytest
 from inventories import PG, SHOP, Own, load_fixed, refusal, write
+from people import as_root
 
 from pgsupervisor.errors import InventoryError
 from pgsupervisor.inventory import load
@@ -150,3 +153,39 @@ def test_two_existing_clusters_on_one_port(tmp_path: Path) -> None:
         load(path)
     (tmp_path / "b" / "postgresql.auto.conf").write_text("port = 8\n")
     assert len(load(path).clusters) == 2
+
+
+@pytest.fixture
+def users(short_directory: Path) -> Path:
+    """The path of root's inventory with two clusters of two users, who have files of their own."""
+    os.chown(short_directory, 0, 0)
+    short_directory.chmod(0o755)
+    for name, owner in (("a", "daemon"), ("b", "nobody")):
+        for path in (short_directory / name, short_directory / name / "postgresql.conf"):
+            path.touch() if path.suffix else path.mkdir()
+            shutil.chown(path, owner)
+    return Path(_two(short_directory, 'user = "daemon"', 'user = "nobody"'))
+
+
+@as_root
+def test_what_a_user_claims_is_nobody_elses_concern(users: Path) -> None:
+    """No file and no link of one user's keeps root from having another's cluster; among his own they count."""
+    assert len(load(users).clusters) == 2
+    for name in ("a", "b"):
+        (users.parent / name / "postgresql.conf").write_text("port = 7\nunix_socket_directories = '/tmp'\n")
+    assert len(load(users).clusters) == 2
+    shutil.rmtree(users.parent / "b")
+    (users.parent / "b").symlink_to(users.parent / "a")
+    assert len(load(users).clusters) == 2
+    users.write_text(users.read_text().replace("nobody", "daemon"))
+    with pytest.raises(InventoryError, match="is taken by the cluster"):
+        load(users)
+
+
+@as_root
+def test_what_the_inventory_itself_says_counts(users: Path) -> None:
+    """What the inventory has twice is refused, whose clusters they may be."""
+    same = 'port = 7\nsettings = { unix_socket_directories = "/tmp" }\nuser ='
+    users.write_text(users.read_text().replace("user =", same))
+    with pytest.raises(InventoryError, match="the port 7 in /tmp is taken"):
+        load(users)

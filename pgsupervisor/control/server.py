@@ -36,6 +36,9 @@ Method: TypeAlias = Callable[[Call], Awaitable[Parameters]]
 _REFUSED_AGAIN = 60.0
 """Seconds for which it is not told again that a user may not give an order."""
 
+_REFUSALS = 1000
+"""How many are told of in that time: one user may have the numbers of many (subuid(5))."""
+
 _COUNTING_TIME = 1.0
 """Seconds that may be spent on what clusters use; a thousand of them take a tenth of that."""
 
@@ -196,7 +199,8 @@ class ControlServer:
         That is not told again and again: nobody shall push out what else has happened.
         """
         now, name, uid = asyncio.get_running_loop().time(), call.request.method, call.peer.uid
-        if name in ORDERS and now >= self._refused.get((uid, name), now):
+        self._refused = {asked: again for asked, again in self._refused.items() if again > now}
+        if name in ORDERS and (uid, name) not in self._refused and len(self._refused) < _REFUSALS:
             self._refused[uid, name] = now + _REFUSED_AGAIN
             self._told.refused(name.rpartition(".")[2], clusters, uid)
         raise RefusalError(protocol.NOT_PERMITTED, user=rights.user, method=name, clusters=list(clusters))

@@ -8,20 +8,24 @@ stays free of PostgreSQL's files.
 from __future__ import annotations
 
 import os
+from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass
 from pathlib import Path
 
 from pgsupervisor.inventory.convert import Place
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres.addresses import split_list
 from pgsupervisor.postgres.configfile import ConfigFile
-from pgsupervisor.postgres.owner import as_owner
+from pgsupervisor.postgres.owner import as_owner, touched_by
+from pgsupervisor.system.identity import NOBODY
 
 Configured = Callable[[ClusterSpec], Mapping[str, str] | None]
 """What a cluster's own configuration files say of `port` and `unix_socket_directories`; None: nobody can tell."""
 
 _DEFAULT_PORT = "5432"
-_ASKED = ("port", "unix_socket_directories")
+_SOCKETS = "unix_socket_directories"
+_ASKED = ("port", _SOCKETS)
 
 
 def configured_by_files(cluster: ClusterSpec, names: Iterable[str] = _ASKED) -> Mapping[str, str] | None:
@@ -38,31 +42,57 @@ def configured_by_files(cluster: ClusterSpec, names: Iterable[str] = _ASKED) -> 
     return {name: value for name, value in said.items() if value is not None}
 
 
+@dataclass(frozen=True, slots=True)
+class _Claim:
+    """What a cluster needs for itself alone: the `key` of the inventory, the `thing`, and the thing in `words`.
+
+    It is `certain` if the inventory alone says so, and no file or link of anybody else.
+    """
+
+    key: str
+    thing: tuple[object, ...]
+    words: str
+    certain: bool
+
+
 def check(clusters: Iterable[tuple[ClusterSpec, Place]], configured: Configured) -> None:
     """Refuse clusters that would share what cannot be shared.
 
+    What users write into their files, and what their links lead to, counts among the clusters of one user only. By a
+    claim to what is another's, he could keep root from having any cluster otherwise.
+
     Each cluster comes with the place where it is defined. Raises InventoryError, at the second of two.
     """
-    owners: dict[tuple[object, ...], str] = {}
+    made: defaultdict[tuple[object, ...], list[tuple[ClusterSpec, _Claim]]] = defaultdict(list)
     for cluster, place in clusters:
-        for key, claim, words in _claims(cluster, configured(cluster)):
-            owner = owners.setdefault((key, *claim), cluster.name)
-            if owner != cluster.name:
-                raise (place / key).error(f'{words} is taken by the cluster "{owner}" already')
+        for claim in _claims(cluster, configured(cluster)):
+            others = made[claim.key, *claim.thing]
+            for other, theirs in others:
+                if other is not cluster and ((claim.certain and theirs.certain) or _in_the_same_hands(cluster, other)):
+                    raise (place / claim.key).error(f'{claim.words} is taken by the cluster "{other.name}" already')
+            others.append((cluster, claim))
 
 
-def _claims(cluster: ClusterSpec, own: Mapping[str, str] | None) -> Iterable[tuple[str, tuple[object, ...], str]]:
-    """Yield what a cluster needs for itself alone: the key, the thing, and the thing in words."""
+def _in_the_same_hands(*clusters: ClusterSpec) -> bool:
+    who = {touched_by(each.data_directory, each.user) for each in clusters}
+    return len(who) == 1 and NOBODY not in who
+
+
+def _claims(cluster: ClusterSpec, own: Mapping[str, str] | None) -> Iterable[_Claim]:
+    """Yield what a cluster needs for itself alone."""
     directory = os.path.realpath(cluster.data_directory)
-    yield "data_directory", (directory,), f"the data directory {directory}"
+    linked = directory != os.path.normpath(cluster.data_directory)
+    yield _Claim("data_directory", (directory,), f"the data directory {directory}", certain=not linked)
     if cluster.log_path is not None:
         logfile = os.path.realpath(cluster.log_path)
-        yield "logfile", (logfile,), f"the logfile {logfile}"
+        linked = logfile != os.path.normpath(cluster.log_path)
+        yield _Claim("logfile", (logfile,), f"the logfile {logfile}", certain=not linked)
     port = _port(cluster, own)
     if port is not None:
+        certain = cluster.port is not None and _SOCKETS in cluster.settings
         for sockets in _socket_directories(cluster, own):
             where = sockets if isinstance(sockets, str) else "the installation's default socket directory"
-            yield "port", (port, sockets), f"the port {port} in {where}"
+            yield _Claim("port", (port, sockets), f"the port {port} in {where}", certain)
 
 
 def _port(cluster: ClusterSpec, own: Mapping[str, str] | None) -> str | None:
@@ -76,12 +106,11 @@ def _port(cluster: ClusterSpec, own: Mapping[str, str] | None) -> str | None:
 
 def _socket_directories(cluster: ClusterSpec, own: Mapping[str, str] | None) -> Iterable[str | tuple[object, ...]]:
     """Yield the directories of the server's sockets; where nobody sets any, the installation stands for its own."""
-    name = "unix_socket_directories"
-    listed = cluster.settings.get(name)
+    listed = cluster.settings.get(_SOCKETS)
     if listed is None:
         if own is None:
             return
-        listed = own.get(name)
+        listed = own.get(_SOCKETS)
     if listed is None:
         installation = cluster.installation
         yield installation.pg_config, installation.bindir, installation.embedded

@@ -31,7 +31,7 @@ from pgsupervisor.postgres import command, datalock, lockfile, owner, pidfile, p
 from pgsupervisor.postgres.initdb import LogFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.pidfile import PidFile
-from pgsupervisor.system.identity import User
+from pgsupervisor.system.identity import User, acting
 from pgsupervisor.system.process import Process, children, hold, spawn
 
 GivenSettings = Mapping[str, object] | Iterable[tuple[str, object]]
@@ -82,7 +82,8 @@ class Server:
 
         Who owns them could lead root elsewhere by a link. What writes, here and in `Cluster`, does so itself.
         """
-        return owner.as_owner(self.data_directory, self.user)
+        # Who acts already has found out as whom: a user database is not asked again and again.
+        return contextlib.nullcontext() if acting() else owner.as_owner(self.data_directory, self.user)
 
     @property
     def daemon_path(self) -> str | None:
@@ -96,7 +97,8 @@ class Server:
             if child.poll() is None:
                 return hold(child.pid)
             _at_exit.pop(self, None)
-        return pidfile.postmaster(self.data_directory)
+        with self.as_owner():
+            return pidfile.postmaster(self.data_directory)
 
     def pid(self) -> int | None:
         """Return the server's process id; None if there is no server. By the time it is used it may be another's."""

@@ -176,13 +176,14 @@ class HostedPostmaster:
         """Adopt the server if it runs already. What keeps us from looking will be told by the first start."""
         self._follow()
         self._attend_log()
-        if self._running is None:
+        if (running := self._running) is None:
             await self._look_for_one()
         else:
-            self._attend(self._running)
+            self._attend(running)
             whole = self._resumed is not None and bool(self._resumed.whole)
             await asyncio.to_thread(self.enclosure.prepare)
-            await asyncio.to_thread(self.enclosure.enclose, self._running.process.pid, whole=whole)
+            if self._running is running:  # or it has ended meanwhile
+                await asyncio.to_thread(self.enclosure.enclose, running.process.pid, whole=whole)
         if self._resumed is not None:
             self._autopsy.orphans.hold([Process(*orphan) for orphan in self._resumed.orphans])
             if self._resumed.life.locked:

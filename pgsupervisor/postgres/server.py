@@ -31,7 +31,7 @@ from pgsupervisor.postgres import command, datalock, lockfile, owner, pidfile, p
 from pgsupervisor.postgres.initdb import LogFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.pidfile import PidFile
-from pgsupervisor.system.identity import User, acting
+from pgsupervisor.system.identity import User, acting, acting_as, our_uid
 from pgsupervisor.system.process import Process, children, hold, spawn
 
 GivenSettings = Mapping[str, object] | Iterable[tuple[str, object]]
@@ -80,10 +80,17 @@ class Server:
     def as_owner(self) -> contextlib.AbstractContextManager[None]:
         """Do what follows in this thread to the cluster's files as its user, if we are root.
 
-        Who owns them could lead root elsewhere by a link. What writes, here and in `Cluster`, does so itself.
+        Who owns them could lead root elsewhere by a link. What writes, here and in `Cluster`, and what looks for the
+        server does so itself.
+
+        Raises what `run_as` raises.
         """
-        # Who acts already has found out as whom: a user database is not asked again and again.
-        return contextlib.nullcontext() if acting() else owner.as_owner(self.data_directory, self.user)
+        if acting():
+            # Who acts already has found out as whom: a user database is not asked again and again.
+            return contextlib.nullcontext()
+        if (run_as := self.run_as) is not None and our_uid() == 0:
+            return acting_as(run_as)
+        return owner.as_owner(self.data_directory, self.user)
 
     @property
     def daemon_path(self) -> str | None:

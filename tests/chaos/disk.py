@@ -44,7 +44,7 @@ def mounted(path: Path, megabytes: int) -> Iterator[Disk]:
     mounting = run(mount, environment=os.environ)
     if mounting.returncode != 0:
         print(f"no disk of its own: {mounting.stderr.strip()}")  # noqa: T201  # what this run does not show
-    path.chmod(0o777)  # its servers make their sockets here
+    path.chmod(0o1777)  # its servers make their sockets here
     try:
         yield Disk(path)
     finally:

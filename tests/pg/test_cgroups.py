@@ -21,7 +21,7 @@ from pgsupervisor.postgres import Installation
 from pgsupervisor.system.cgroup import directory_name
 from pgsupervisor.system.delegation import absent
 from pgsupervisor.system.follow import Followed
-from pgsupervisor.system.process import descendants, is_zombie
+from pgsupervisor.system.process import descendants, facts, is_zombie
 from pgsupervisor.system.watch import Watcher
 
 pytestmark = with_cgroups
@@ -61,10 +61,11 @@ class Unit:
     def is_whole(self, name: str) -> bool:
         """Tell whether all processes of a server are in the cgroup of its cluster, and no others.
 
-        A server that has just become ready still starts some, and others end.
+        A server that has just become ready still starts some, and others end; some do both between two looks.
         """
         before, within, after = self.server(name), inside(self.of(directory_name(name))), self.server(name)
-        return before & after <= within <= before | after
+        others = {each for each in within - before - after if facts(each) is not None}
+        return before & after <= within and not others
 
     def wait_until_gone(self, name: str) -> None:
         """Wait until a cluster has no cgroup."""

@@ -262,8 +262,9 @@ def test_clusters_of_other_users(homes: tuple[Home, Home], mode: int) -> None:
         ),
         "hidden": f"{hidden} cannot be looked into by {alice.name}: Permission denied; ask as root or as its owner",
     }
-    checked = alice.pgsupctl("check")
-    assert checked.stdout == "mine: ok\n" + "".join(f"{name}: {why}\n" for name, why in reasons.items())
+    checked = alice.pgsupctl("check").stdout.splitlines()
+    # What follows is remarked of the place that the tests have.
+    assert checked[:4] == ["mine: ok", *(f"{name}: {why}" for name, why in reasons.items())]
     daemon = alice.launch()
     daemon.wait_for_log(event="daemon started")
     with Client(str(alice.path / ".local" / "state" / "pgsupervisor" / "control"), timeout=LIMIT) as client:

@@ -67,12 +67,12 @@ _NAMESPACES = ("--pid", "--mount", "--uts", "--ipc", "--net", "--cgroup")
 _NOT_ITS_BUSINESS = "-sys_boot,-sys_module,-sys_rawio,-sys_time,-syslog,-audit_control,-wake_alarm,-block_suspend"
 
 # Within the namespaces: $1 is where its directories are, $2 what is lent to it; the other arguments are directories
-# below /tmp that it may read.
+# below /tmp or /var that it may read.
 _INSIDE = f"""
 set -e
 root=$1 lent=$2; shift 2
 findmnt --raw --noheadings --output TARGET | while read -r place; do mount -o remount,bind,ro "$place"; done
-writable() {{ mount --bind "$1" "$2"; mount -o remount,bind,rw "$2"; }}
+writable() {{ mount --rbind "$1" "$2"; mount -o remount,bind,rw "$2"; }}
 writable "$lent" "$root$lent"
 for each; do mount --bind "$each" "$root$each"; done
 for each in etc run var; do writable "$root/$each" "/$each"; done
@@ -85,8 +85,7 @@ mount -t tmpfs tmpfs /dev/shm
 mount --bind /dev/null /dev/kmsg
 umount -l /sys/fs/cgroup
 mount -t cgroup2 cgroup2 /sys/fs/cgroup
-mount --rbind "$root/tmp" /tmp
-mount -o remount,bind,rw /tmp
+writable "$root/tmp" /tmp
 exec env -i container=test NOTIFY_SOCKET=/run/ready PATH=/usr/sbin:/usr/bin:/sbin:/bin \
     setpriv --bounding-set={_NOT_ITS_BUSINESS} \
     {_SYSTEMD} --system --unit=test.target --log-target=journal --show-status=no
@@ -146,7 +145,7 @@ def booted(lent: Path) -> Iterator[Systemd]:
         root = Path(tempfile.mkdtemp(prefix="pgs-", dir="/tmp"))
         undo.callback(shutil.rmtree, root)
         root.chmod(0o755)
-        readable = [str(each) for each in (ROOT, Path(sys.prefix), Path(STAGED)) if each.is_relative_to("/tmp")]
+        readable = [str(each) for each in (ROOT, Path(sys.prefix), Path(STAGED)) if _is_hidden(each)]
         _furnish(root, [str(lent), *readable])
         cgroup = hierarchy / root.name
         cgroup.mkdir()
@@ -178,8 +177,13 @@ def _hierarchy() -> Path:
     pytest.skip("there is no cgroup2 hierarchy that can be written")
 
 
+def _is_hidden(path: Path) -> bool:
+    """Tell whether a directory is in one of those that it has of its own."""
+    return path.is_relative_to("/tmp") or path.is_relative_to("/var")
+
+
 def _furnish(root: Path, visible: Sequence[str]) -> None:
-    """Make its directories, and the places for those that are to be seen below /tmp."""
+    """Make its directories, and the places for those that are to be seen below /tmp and /var."""
     for name in ("run", "tmp", "var/lib", "var/log", "var/tmp", "etc/systemd/system"):
         (root / name).mkdir(parents=True)
     for name in ("system", "user", "system-generators"):

@@ -233,14 +233,14 @@ def test_rereading(manager: Manager) -> None:
 
 
 def test_a_refused_inventory(manager: Manager) -> None:
-    """That an inventory is refused is told until another one is applied."""
+    """That an inventory is refused is told until another one is applied, in words that a terminal only shows."""
 
     async def play(world: World) -> None:
         await world.begin()
         await world.told_within(1.0)
         with pytest.raises(InventoryError), world.notifier.rereading():
-            raise InventoryError("/etc/inventory.toml", "clusters.shop", "no such\nkey")
-        refused = "inventory refused: /etc/inventory.toml: clusters.shop: no such key"
+            raise InventoryError("/etc/inventory.toml", "clusters.shop", "no \x1b[31m\nkey")
+        refused = r"inventory refused: /etc/inventory.toml: clusters.shop: no \x1b[31m\nkey"
         assert (await world.told())[-1] == {"READY": "1", "STATUS": f"1 running; {refused}"}
         world.host.made["shop"].end(hopeless=True)
         assert await world.told() == [{"STATUS": f"1 fatal: shop; {refused}"}]

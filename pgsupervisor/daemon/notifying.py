@@ -23,6 +23,7 @@ from collections.abc import Callable, Iterable, Iterator, Sequence
 from pgsupervisor.daemon.summary import summary
 from pgsupervisor.daemon.watchdog import Progress
 from pgsupervisor.errors import InventoryError
+from pgsupervisor.escaping import escape
 from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.life import Event, Life, Rung, State
 from pgsupervisor.system.sdnotify import NotifySocket, monotonic_usec
@@ -83,7 +84,7 @@ class Notifier:
             yield
             self._refused = ""
         except InventoryError as error:
-            self._refused = f"inventory refused: {error}"
+            self._refused = escape(f"inventory refused: {error}")
             raise
         finally:
             self._rereading -= 1

@@ -90,9 +90,7 @@ class Service:
     @contextlib.contextmanager
     def client(self, name: str) -> Iterator[None]:
         """Have a client connected to a server, that stays until the server throws it out."""
-        psql = self.site.cluster(name).installation.require("psql")
-        where = ("-h", str(self.site.directory), "-p", str(self.site.clusters[name]["port"]), "-U", "postgres")
-        start = (*self.systemd.through, psql, "-X", "-A", "-t", *where, "postgres")
+        start = (*self.systemd.through, *self._psql(name))
         with subprocess.Popen(start, stdin=subprocess.PIPE, stdout=subprocess.PIPE, text=True) as process:
             assert process.stdin is not None
             assert process.stdout is not None
@@ -103,6 +101,16 @@ class Service:
                 yield
             finally:
                 process.kill()
+
+    def leave_client(self, name: str) -> None:
+        """Have a client connected to a server that nobody but the server, or the end of systemd, ends."""
+        stays = 'setsid -f "$@" -c "select 1" -c "select pg_sleep(1000)" 2> /dev/null | head -n 1'
+        assert self.systemd.run("sh", "-c", stays, "sh", *self._psql(name)) == "1\n"
+
+    def _psql(self, name: str) -> tuple[str, ...]:
+        psql = self.site.cluster(name).installation.require("psql")
+        where = ("-h", str(self.site.directory), "-p", str(self.site.clusters[name]["port"]), "-U", "postgres")
+        return (psql, "-X", "-A", "-t", *where, "postgres")
 
 
 @contextlib.contextmanager

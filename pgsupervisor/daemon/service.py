@@ -48,6 +48,7 @@ from pgsupervisor.supervision.life import Event, Life
 from pgsupervisor.supervision.selection import ALL
 from pgsupervisor.supervision.supervisor import Supervisor, Updated
 from pgsupervisor.system.offspring import adopt_orphans, reap_orphans
+from pgsupervisor.system.poweroff import goes_down
 from pgsupervisor.system.process import abandon
 from pgsupervisor.system.safepath import make_safe_directory
 from pgsupervisor.system.sdnotify import NotifySocket, watchdog_interval
@@ -161,6 +162,9 @@ class Service:
         gc.freeze()
         ready()
         await self._end.wait()
+        # Asked in the one thread that neither a disk nor a user database can keep for ever.
+        if self._leave and await asyncio.get_running_loop().run_in_executor(self._counting, goes_down, os.environ):
+            self._leave = False  # nobody could adopt them afterwards
         self._log.info("daemon stopping", servers="left running" if self._leave else "stopped")
         self._notifier.ending()
         await self._supervisor.end(leave=self._leave)

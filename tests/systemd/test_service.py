@@ -137,6 +137,30 @@ def test_the_machine_goes_down(service: Service, on_exit: str) -> None:
     service.start()
     service.systemd.power_off()
     assert control_data(service.site) == SHUT_DOWN
-    for name in service.site.clusters:
-        log = (service.systemd.root / f"var/log/pgsupervisor/{name}.log").read_text()
-        assert re.findall(r"received (\w+) shutdown request", log) == ["fast"]
+    assert {name: requests(service, name) for name in service.site.clusters} == {"shop": ["fast"], "blog": ["fast"]}
+
+
+def requests(service: Service, name: str) -> list[str]:
+    """Return what kinds of shutdown a server was asked for; systemd itself would ask for a smart one."""
+    log = (service.systemd.root / f"var/log/pgsupervisor/{name}.log").read_text()
+    return re.findall(r"received (\w+) shutdown request", log)
+
+
+def test_the_machine_goes_down_while_servers_take_their_time(service: Service) -> None:
+    """Servers that would be left running are shut down cleanly also where that takes longer than systemd allows.
+
+    And in the midst of a reload, when systemd stops a service by a signal alone (service_stop in its service.c).
+    """
+    service.site.daemon_keys = {"on_exit": "leave"}
+    shop = service.site.clusters["shop"]
+    shop.update(stop_mode="smart", stop_timeout="8s")
+    service.start()
+    service.drop_in("[Service]\nTimeoutStopSec=2s\n")
+    service.leave_client("shop")
+    shop["settings"] = {"work_mem": "5MB"}
+    service.site.write()
+    service.systemctl("reload", "--no-block", UNIT)
+    service.site.wait_for_state("shop", "STOPPING")
+    service.systemd.power_off()
+    assert control_data(service.site) == SHUT_DOWN
+    assert requests(service, "blog") == ["fast"]

@@ -4,11 +4,14 @@ from __future__ import annotations
 
 import asyncio
 import os
+import subprocess
+import sys
 from dataclasses import replace
 from pathlib import Path
 
 import pytest
-from cgroups import fake_cgroup
+from cgroups import entering, fake_cgroup, new_cgroup, with_cgroups
+from daemons import ROOT
 from fakes import SPEC
 
 from pgsupervisor.daemon.enclosure import Enclosure, ground, limits_off
@@ -105,3 +108,16 @@ def test_a_server_that_cannot_be_moved(tree: Tree) -> None:
 def test_a_daemon_that_was_given_no_cgroup() -> None:
     """Nobody has delegated to the tests the cgroup that they run in."""
     assert isinstance(ground(limiting=True), str)
+
+
+@with_cgroups
+def test_a_tree_that_is_read_only() -> None:
+    """A daemon that was given a cgroup which it cannot divide, as in many a container, works without, and says why."""
+    look = "from pgsupervisor.daemon.enclosure import ground; print(ground(limiting=True))"
+    alone = ["unshare", "--mount", "sh", "-c", 'mount -o remount,bind,ro "$0" && exec "$@"']
+    with new_cgroup() as base:
+        place = next(each for each in base.parents if each.is_mount())
+        command = [*entering(base), *alone, str(place), sys.executable, "-c", look]
+        done = subprocess.run(command, cwd=ROOT, capture_output=True, text=True, check=False)
+        assert done.stdout == f"the cgroup {base} cannot be divided: Read-only file system\n", done.stderr
+        assert os.access(base, os.W_OK)

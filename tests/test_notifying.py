@@ -239,8 +239,8 @@ def test_a_refused_inventory(manager: Manager) -> None:
         await world.begin()
         await world.told_within(1.0)
         with pytest.raises(InventoryError), world.notifier.rereading():
-            raise InventoryError("/etc/inventory.toml", "clusters.shop", "no \x1b[31m\nkey")
-        refused = r"inventory refused: /etc/inventory.toml: clusters.shop: no \x1b[31m\nkey"
+            raise InventoryError("/etc/inventory.toml", "clusters.shop", "no \x1b[31m\0\nkey")
+        refused = r"inventory refused: /etc/inventory.toml: clusters.shop: no \x1b[31m\x00\nkey"
         assert (await world.told())[-1] == {"READY": "1", "STATUS": f"1 running; {refused}"}
         world.host.made["shop"].end(hopeless=True)
         assert await world.told() == [{"STATUS": f"1 fatal: shop; {refused}"}]

@@ -28,7 +28,7 @@ def table(clusters: Sequence[Cluster], since: Callable[[float], str], screen: Sc
     terminal has room.
     """
     rows: list[tuple[str, ...]] = [_HEADER, *(_row(cluster, since) for cluster in clusters)]
-    idle = {name for name in ("MEMORY", "CPU") if all(cluster.get(name.lower()) is None for cluster in clusters)}
+    idle = {name for name in _USED if all(cluster.get(name.lower()) is None for cluster in clusters)}
     yours = {"YOURS"} if all(cluster["yours"] for cluster in clusters) else set()
     rows, widths = _columns(rows, idle | yours)
     if screen.width is not None and sum(widths[:-1]) + len(_GAP) * len(widths[:-2]) > screen.width:

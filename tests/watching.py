@@ -57,16 +57,20 @@ def watching(
     asyncio.run(world())
 
 
-def appears(path: Path) -> None:
-    """Wait until there is a file in a directory that is there already."""
+def appears(path: Path, text: str = "") -> None:
+    """Wait until there is a file, with that text in it, in a directory that is there already."""
 
     async def play(watcher: Watcher) -> None:
         ear = Ear()
         watcher.watch(str(path.parent), path.name, ear.hear)
-        while path.name not in os.listdir(path.parent):
+        while not _says(path, text):
             await ear.heard()
 
     watching(play)
+
+
+def _says(path: Path, text: str) -> bool:
+    return path.name in os.listdir(path.parent) and text in path.read_text()
 
 
 async def quiet(watcher: Watcher, directory: Path, *ears: Ear) -> None:

@@ -5,13 +5,15 @@ from __future__ import annotations
 import os
 import signal
 import subprocess
+from pathlib import Path
 from typing import cast
 
 from daemons import LIMIT, Site, ends, held
 from machine import SERVER_USER
 from servers import client, sql
+from watching import appears
 
-from pgsupervisor.postgres import Installation, command
+from pgsupervisor.postgres import Installation, command, pidfile
 
 
 def start_by_hand(site: Site, name: str) -> int:
@@ -140,3 +142,21 @@ def test_an_adopted_server_whose_log_is_replaced(site: Site) -> None:
     os.mkfifo(site.logfile("shop"))
     site.start()
     assert site.wait_for_state("shop", "RUNNING")["pid"] == pid
+
+
+def test_a_server_that_is_shutting_down(site: Site, installation: Installation) -> None:
+    """A server that was told to stop, and waits for a client, is waited for, and said; then it is started again."""
+    site.add("shop", installation)
+    pid = start_by_hand(site, "shop")
+    cluster = site.cluster("shop")
+    with client(cluster):
+        cluster.stop()
+        appears(Path(cluster.data_directory, pidfile.NAME), "stopping")
+        site.start()
+        waiting = site.wait_for_state("shop", "BACKOFF")
+        how = "it may be waiting for its clients, which `pg_ctl stop -m fast` disconnects"
+        why = f"a server is shutting down on {cluster.data_directory}, with the pid {pid}"
+        assert waiting["reason"] == f"{why}; {how}; the server is started then"
+        assert site.status("shop")["restarts"] == 0
+    again = site.wait_for_state("shop", "RUNNING")
+    assert (again["pid"] != pid, again["restarts"]) == (True, 0)

@@ -78,19 +78,15 @@ class Server:
         return owner.run_as(self.data_directory, self.user)
 
     def as_owner(self) -> contextlib.AbstractContextManager[None]:
-        """Do what follows in this thread to the cluster's files as its user, if we are root.
+        """Do what follows in this thread to the cluster's files as its user, if we are root and there is one.
 
         Who owns them could lead root elsewhere by a link. What writes, here and in `Cluster`, and what looks for the
         server does so itself.
 
         Raises what `run_as` raises.
         """
-        if acting():
-            # Who acts already has found out as whom: a user database is not asked again and again.
-            return contextlib.nullcontext()
-        if (run_as := self.run_as) is not None and our_uid() == 0:
-            return acting_as(run_as)
-        return owner.as_owner(self.data_directory, self.user)
+        # Who acts already has found out as whom: a user database is not asked again and again.
+        return contextlib.nullcontext() if acting() or our_uid() != 0 else acting_as(self.run_as)
 
     @property
     def daemon_path(self) -> str | None:

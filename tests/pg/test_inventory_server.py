@@ -79,8 +79,9 @@ def test_a_port_is_looked_for_as_the_server_does(
     cluster = load(write(tmp_path, shop)).clusters["shop"]
     port = _server_says(installation, server_user, cluster, "port")
     sockets = _server_says(installation, server_user, cluster, "unix_socket_directories")
+    whose = "" if server_user is None else f'user = "{server_user.name}"\n'
     other = (
-        f'[clusters.other]\ninstallation = "pg"\ndata_directory = "x"\nport = {port}\n'
+        f'[clusters.other]\n{whose}installation = "pg"\ndata_directory = "x"\nport = {port}\n'
         f"settings.unix_socket_directories = '{sockets}'\n"
     )
     with pytest.raises(InventoryError, match=rf"the port {port} in {sockets} is taken by the cluster \"shop\""):

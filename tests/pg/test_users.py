@@ -144,7 +144,7 @@ def test_all_groups_of_the_user(shared: Site, people: People) -> None:
     path.write_text("precious")
     os.chown(path, 0, number)
     path.chmod(0o640)
-    cluster = Cluster(INSTALLATIONS[0], str(shared.clusters["own"]["data_directory"]))
+    cluster = Cluster(INSTALLATIONS[0], str(shared.clusters["own"]["data_directory"]), user=carol.pw_name)
     assert sql(cluster, f"select pg_read_file('{path}')") == "precious"
 
 

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import ctypes
 import os
 import shutil
+import signal
 import tempfile
 from collections.abc import Iterator
 from concurrent.futures import ThreadPoolExecutor
@@ -13,7 +15,7 @@ from pathlib import Path
 import pytest
 
 from pgsupervisor.system import identity
-from pgsupervisor.system.identity import User, acting, acting_as, as_ourselves, user
+from pgsupervisor.system.identity import User, _death_signal, _die_with_parent_by, acting, acting_as, as_ourselves, user
 from pgsupervisor.system.process import facts, run, spawn
 from tests.people import as_root
 
@@ -146,6 +148,20 @@ def test_proc_is_looked_at_as_ourselves(nobody: User) -> None:
     finally:
         program.kill()
         program.wait()
+
+
+@as_root
+def test_what_comes_when_the_parent_ends(nobody: User) -> None:
+    """Who is to get a signal when his parent ends gets it while he acts, and afterwards."""
+    with acting_as(nobody):
+        assert _death_signal() == 0
+    _die_with_parent_by(signal.SIGUSR1)
+    try:
+        with acting_as(nobody):
+            assert _death_signal() == signal.SIGUSR1
+        assert _death_signal() == signal.SIGUSR1
+    finally:
+        ctypes.CDLL(None).prctl(1, 0, 0, 0, 0)
 
 
 def test_nobody_else() -> None:

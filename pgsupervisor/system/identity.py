@@ -78,6 +78,9 @@ _MACHINES = {
 
 _UNCHANGED = -1
 
+_PR_SET_PDEATHSIG = 1
+_PR_GET_PDEATHSIG = 2
+
 _libc = ctypes.CDLL(None, use_errno=True)
 
 _machine = os.uname().machine if sys.maxsize > 1 << 32 else ""
@@ -86,11 +89,16 @@ _machine = os.uname().machine if sys.maxsize > 1 << 32 else ""
 
 @dataclass(frozen=True, slots=True)
 class _Identity:
-    """Who accesses files: the effective user and group, and the other groups."""
+    """Who accesses files: the effective user and group, and the other groups.
+
+    The `death_signal` is what a thread gets when its parent ends, or 0. With the user, the kernel takes it away
+    (PR_SET_PDEATHSIG in prctl(2)); a container's first process may live by it.
+    """
 
     uid: int
     gid: int
     groups: tuple[int, ...]
+    death_signal: int
 
 
 class _Thread(threading.local):
@@ -156,12 +164,13 @@ def _be(who: User | None) -> None:
         _return(_thread.itself)
     if who is None:
         return
-    itself = _Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()))
+    itself = _Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()), _death_signal())
     try:
         calls = _calls()
         _set_groups(calls, who.groups)
         _call(calls.setresgid, _UNCHANGED, who.gid, _UNCHANGED)
         _call(calls.setresuid, _UNCHANGED, who.uid, _UNCHANGED)
+        _die_with_parent_by(itself.death_signal)
     except OSError as error:
         _return(itself)
         raise OSError(error.errno, f"cannot act as the user {who.name}: {error.strerror}") from error
@@ -177,10 +186,23 @@ def _return(itself: _Identity) -> None:
         _call(calls.setresgid, _UNCHANGED, itself.gid, _UNCHANGED)
         if tuple(os.getgroups()) != itself.groups:
             _set_groups(calls, itself.groups)
+        _die_with_parent_by(itself.death_signal)
     except OSError:
         # Whatever this thread did next, it would do as somebody else. The servers run on without us.
         os.abort()
     _thread.acting = _thread.itself = None
+
+
+def _death_signal() -> int:
+    found = ctypes.c_int()
+    if _libc.prctl(_PR_GET_PDEATHSIG, ctypes.byref(found), 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot learn what comes when our parent ends")
+    return found.value
+
+
+def _die_with_parent_by(number: int) -> None:
+    if number and _libc.prctl(_PR_SET_PDEATHSIG, number, 0, 0, 0) != 0:
+        raise OSError(ctypes.get_errno(), "cannot be told again when our parent ends")
 
 
 def _calls() -> _Calls:

@@ -85,7 +85,10 @@ def daemon_in_a_container(site: Site, installation: Installation) -> Iterator[Da
     site.add("shop", installation, autostart=False)
     daemon = site.launch(through=CONTAINER)
     yield daemon
-    daemon.process.kill()  # it would not pass on a SIGTERM; all that runs in the container ends with it
+    first = first_of(daemon.pid)
+    with held(first) as inside:
+        daemon.process.kill()  # it would not pass on a SIGTERM; all that runs in the container ends with it
+        assert ends(inside)
 
 
 def test_from_inside(site: Site, daemon_in_a_container: Daemon) -> None:

@@ -80,9 +80,7 @@ class Server:
     def as_owner(self) -> contextlib.AbstractContextManager[None]:
         """Do what follows in this thread to the cluster's files as its user, if we are root and there is one.
 
-        Who owns them could lead root elsewhere by a link. What writes, here and in `Cluster`, and what looks for the
-        server does so itself.
-
+        Who owns them could lead root elsewhere by a link. What writes, or looks for the server, does so itself.
         Raises what `run_as` raises.
         """
         # Who acts already has found out as whom: a user database is not asked again and again.

@@ -40,7 +40,7 @@ def running(*command: str, within: Path | None = None) -> Iterator[subprocess.Po
             process.kill()
 
 
-FAMILY = "(sleep 1000 & sleep 1000 & wait) & sleep 1000 & echo there; wait"
+FAMILY = "sleep 1000 & (sleep 1000 & sleep 1000 & echo there; wait) & wait"
 """A process with a child, another one, and two grandchildren."""
 
 

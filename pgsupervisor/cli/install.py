@@ -48,12 +48,12 @@ class Service(NamedTuple):
 
 def install(arguments: Namespace) -> int:
     """Write the unit and make the directory of the inventory, or, with --dry-run, show it; say what to do next."""
+    if not arguments.user and not arguments.dry_run and os.geteuid() != 0:
+        raise ServiceError(f"only root can write {_SYSTEM_UNIT}; be root, or have a service of your own with --user")
     service = _service(user=bool(arguments.user))
     if arguments.dry_run:
         print(json.dumps({**_told(service), "text": service.text}) if arguments.json else _shown(service))
         return 0
-    if not arguments.user and os.geteuid() != 0:
-        raise ServiceError(f"only root can write {service.path}; be root, or have a service of your own with --user")
     try:
         written = _write(service)
     except OSError as error:

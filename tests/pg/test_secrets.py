@@ -35,8 +35,10 @@ def environment_of(pid: int) -> dict[str, str]:
 
 def test_what_the_daemon_passes_on(site: Site, installation: Installation, overheard: Overheard) -> None:
     """Of libpq's variables none reaches a program of PostgreSQL; what the inventory gives, reaches its server alone."""
-    site.declare("made", site.directory / "made", installation, init=True, environment={"PGPASSWORD": f"own-{SECRET}"})
-    site.declare("other", site.directory / "other", installation, init=True)
+    reachable = {"unix_socket_directories": str(site.directory)}
+    own = {"PGPASSWORD": f"own-{SECRET}"}
+    site.declare("made", site.directory / "made", installation, init=True, environment=own, settings=reachable)
+    site.declare("other", site.directory / "other", installation, init=True, settings=reachable)
     daemon = site.run({**dict.fromkeys(LIBPQ, SECRET), **overheard.environment})
     everything(site, "made")
     assert {"initdb", "postgres", "psql"} <= overheard.names

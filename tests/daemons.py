@@ -16,7 +16,7 @@ import subprocess
 import sys
 import tempfile
 import threading
-from collections.abc import Callable, Iterator, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from pathlib import Path
 from typing import TypeAlias, cast
 
@@ -271,12 +271,7 @@ class Site:
 
     def close(self) -> None:
         """End whatever daemon still runs, then every process that works in the directory, and remove it."""
-        for daemon in self.daemons:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                daemon.process.terminate()
-                daemon.wait()
-            daemon.process.kill()
-            daemon.wait()
+        end_all(self.daemons)
         end_all_in(self.directory)
         remove_directory(self.directory)
         shutil.rmtree(self.door)
@@ -310,6 +305,16 @@ def held(pid: int) -> Iterator[Process]:
 def ends(process: Process) -> bool:
     """Wait until a process that we hold has ended."""
     return process.wait(LIMIT)
+
+
+def end_all(daemons: Iterable[Daemon]) -> None:
+    """End whatever daemon still runs; one that takes too long is killed."""
+    for daemon in daemons:
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            daemon.process.terminate()
+            daemon.wait()
+        daemon.process.kill()
+        daemon.wait()
 
 
 def end_all_in(directory: Path) -> None:

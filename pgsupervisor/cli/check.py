@@ -19,12 +19,11 @@ from pgsupervisor.cli.screen import Screen
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.escaping import escape
 from pgsupervisor.inventory import ClusterSpec, Inventory, load
-from pgsupervisor.inventory.lookup import installation_of
+from pgsupervisor.inventory.lookup import installation_of, limits_of
 from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lint import Lint, lint
 from pgsupervisor.postgres.owner import touched_by
-from pgsupervisor.system.cgroup import Limits
 from pgsupervisor.system.delegation import hindrance
 from pgsupervisor.system.rotation import danger
 from pgsupervisor.system.safepath import acting_in
@@ -113,8 +112,8 @@ def _no_limits(spec: ClusterSpec) -> str:
 
     Whether a daemon can use what the machine has, only the daemon can tell: `status` does.
     """
-    limits = Limits(memory_max=spec.memory_max, cpu_weight=spec.cpu_weight, tasks_max=spec.tasks_max)
-    why = hindrance(limits.controllers) if limits.controllers else ""
+    controllers = limits_of(spec).controllers
+    why = hindrance(controllers) if controllers else ""
     return f"limits are off: {why}" if why else ""
 
 

@@ -18,9 +18,10 @@ import threading
 from typing import TypeAlias
 
 from pgsupervisor.errors import CgroupError
+from pgsupervisor.inventory.lookup import limits_of
 from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.supervision.kept import Usage
-from pgsupervisor.system.cgroup import CONTROLLERS, Group, Limits, Tree
+from pgsupervisor.system.cgroup import CONTROLLERS, Group, Tree
 from pgsupervisor.system.delegation import delegated_to_us
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.watch import Watcher
@@ -60,11 +61,6 @@ def end_limits() -> None:
 def limits_off(within: Ground, controllers: frozenset[str] = CONTROLLERS) -> str:
     """Say why there are no limits by these controllers, and what to do; empty if there can be."""
     return within if isinstance(within, str) else within.missing(controllers)
-
-
-def limits_of(spec: ClusterSpec) -> Limits:
-    """Return the limits that the inventory sets to a cluster."""
-    return Limits(memory_max=spec.memory_max, cpu_weight=spec.cpu_weight, tasks_max=spec.tasks_max)
 
 
 class Enclosure:

@@ -146,14 +146,11 @@ def cluster_spec(
     Raises InventoryError.
     """
     ensure(name, Name, own.place)
-    table = convert({**defaults.given, **own.given}, ClusterTable, own.place)
 
     def at(key: str) -> Place:
         return (own if key in own.given or key not in defaults.given else defaults).place / key
 
-    _refuse_what_contradicts(table, at)
-    if table.user is not None:
-        refuse_whom_none_can_be(table.user, at("user"), uid)
+    table = _cluster_table({**defaults.given, **own.given}, own.place, at, uid)
     return ClusterSpec(
         name=name,
         installation=_installation(table.installation, installations, at("installation")),
@@ -185,6 +182,15 @@ def cluster_spec(
         stop_timeout=float(table.stop_timeout),
         allow=tuple(table.allow),
     )
+
+
+def _cluster_table(given: Mapping[str, object], place: Place, at: Callable[[str], Place], uid: int) -> ClusterTable:
+    """Read a cluster's table at a `place`, and refuse what cannot be; `at` returns the place of a key."""
+    table = convert(given, ClusterTable, place)
+    _refuse_what_contradicts(table, at)
+    if table.user is not None:
+        refuse_whom_none_can_be(table.user, at("user"), uid)
+    return table
 
 
 def _refuse_what_contradicts(table: ClusterTable, at: Callable[[str], Place]) -> None:

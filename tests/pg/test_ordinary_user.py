@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import os
 import pwd
 import shutil
@@ -15,7 +14,7 @@ from pathlib import Path
 from typing import TypeAlias
 
 import pytest
-from daemons import AS_USER, LIMIT, ROOT, Daemon, end_all_in
+from daemons import AS_USER, LIMIT, ROOT, Daemon, end_all, end_all_in
 from machine import INSTALLATIONS, NewDataDirectory
 from people import new_people, with_users
 
@@ -93,12 +92,7 @@ class Home:
 
     def close(self) -> None:
         """End what still runs."""
-        for daemon in self.daemons:
-            with contextlib.suppress(subprocess.TimeoutExpired):
-                daemon.process.terminate()
-                daemon.wait()
-            daemon.process.kill()
-            daemon.wait()
+        end_all(self.daemons)
 
 
 @pytest.fixture

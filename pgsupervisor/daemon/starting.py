@@ -37,13 +37,25 @@ from pgsupervisor.system.standard import STANDARD_ERROR
 def adopt(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running | None:
     """Hold the server that runs already, in its cgroup; None if there is none, or one that is shutting down."""
     _refuse_anothers(spec)
+    found = _server(installation, spec, enclosure)
+    if isinstance(found, Obstacle):
+        found.close()
+        return None
+    return found
+
+
+def _server(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running | Obstacle | None:
+    """Find the server that runs. One that is shutting down, by whomever it was told to, cannot be called off."""
     cluster = _cluster(installation, spec)
     process = cluster.postmaster()
     if process is None:
         return None
-    if _shuts_down(process, spec):
-        process.close()
-        return None
+    written = pidfile.read(spec.data_directory)
+    if written is not None and (written.pid, written.status) == (process.pid, "stopping"):
+        how = "it may be waiting for its clients, which `pg_ctl stop -m fast` disconnects"
+        return Obstacle(
+            f"a server is shutting down on {spec.data_directory}, with the pid {process.pid}; {how}", process
+        )
     if pidfile.of_pg_upgrade(process):
         process.close()
         raise CannotStartError(f"pg_upgrade is at work on {spec.data_directory}; start it when that is done")
@@ -62,8 +74,7 @@ def look_around(
     # Its shared memory has to be known before it is found that none runs: what is written later is another's.
     leftover = pidfile.read(spec.data_directory)
     # Before any orphans: a server in another container may look like some.
-    found = adopt(installation, spec, enclosure) or _on_its_way_down(installation, spec)
-    found = found or datalock.obstacle(spec.data_directory)
+    found = _server(installation, spec, enclosure) or datalock.obstacle(spec.data_directory)
     if found is not None or (leftover is not None and leftover.pid < 0):
         return found, []
     segment = segment_of(spec.data_directory) if leftover is None else leftover.shared_memory
@@ -76,23 +87,6 @@ def look_around(
             process.close()
     why = "and cannot be told by its postmaster.pid and its program, which must have been moved; stop it"
     return Obstacle(f"a server works on {spec.data_directory}, with the pid {server.pid}, {why}", server), []
-
-
-def _on_its_way_down(installation: Installation, spec: ClusterSpec) -> Obstacle | None:
-    """Find the server that is shutting down, by whomever it was told to: that cannot be called off."""
-    process = _cluster(installation, spec).postmaster()
-    if process is None:
-        return None
-    if not _shuts_down(process, spec):  # somebody has started another at this moment
-        process.close()
-        return None
-    how = "it may be waiting for its clients, which `pg_ctl stop -m fast` disconnects"
-    return Obstacle(f"a server is shutting down on {spec.data_directory}, with the pid {process.pid}; {how}", process)
-
-
-def _shuts_down(server: Process, spec: ClusterSpec) -> bool:
-    written = pidfile.read(spec.data_directory)
-    return written is not None and (written.pid, written.status) == (server.pid, "stopping")
 
 
 def _refuse_anothers(spec: ClusterSpec) -> None:

@@ -16,6 +16,7 @@ import os
 import stat
 import tempfile
 from collections.abc import Callable
+from functools import partial
 from pathlib import Path
 
 Change = Callable[[bytes], bytes]
@@ -44,7 +45,7 @@ def rewrite(path: str, change: Change) -> None:
             content = old.read()
             changed = change(content)
             if changed != content:
-                _replace(real, old.fileno(), changed)
+                _replace(real, changed, partial(_copy_attributes, old.fileno()))
                 os.fsync(directory)
 
 
@@ -53,20 +54,11 @@ def put(path: str, content: bytes, mode: int) -> None:
 
     Raises OSError; what was there stays then.
     """
-    descriptor, temporary = tempfile.mkstemp(prefix=f".{os.path.basename(path)}.", dir=os.path.dirname(path))
-    with contextlib.ExitStack() as failed:
-        failed.callback(os.unlink, temporary)
-        with os.fdopen(descriptor, "wb") as new:
-            new.write(content)
-            new.flush()
-            os.fchmod(descriptor, mode)
-            os.fsync(descriptor)
-        os.rename(temporary, path)
-        failed.pop_all()
+    _replace(Path(path), content, lambda new: os.fchmod(new, mode))
 
 
-def _replace(path: Path, old: int, content: bytes) -> None:
-    """Rename a new file with `content` over `path`; it gets the attributes of the descriptor `old`."""
+def _replace(path: Path, content: bytes, give_attributes: Callable[[int], None]) -> None:
+    """Rename a new file with `content` over `path`; its descriptor is given attributes before."""
     # The name is one that no include_dir and no shell pattern takes up, should a crash leave it behind.
     descriptor, temporary = tempfile.mkstemp(prefix=f".{path.name}.", dir=path.parent)
     with contextlib.ExitStack() as failed:
@@ -74,7 +66,7 @@ def _replace(path: Path, old: int, content: bytes) -> None:
         with os.fdopen(descriptor, "wb") as new:
             new.write(content)
             new.flush()
-            _copy_attributes(old, descriptor)
+            give_attributes(descriptor)
             os.fsync(descriptor)
         Path(temporary).rename(path)
         failed.pop_all()

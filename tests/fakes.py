@@ -111,6 +111,7 @@ class FakePostmaster:
     polled: str = ""
     limits: str = ""
     used = Usage()
+    counted = True
     at_work = False
 
     def __init__(self, post: Post, cluster: ClusterSpec, history: list[str] | None = None) -> None:

@@ -75,7 +75,8 @@ def test_why_limits_are_off(tree: Tree) -> None:
     """Where they are off it is said why, but only where some are set."""
     assert enclosed("there is no cgroup").limits == ""
     assert enclosed("there is no cgroup", tasks_max=1).limits == "limits are off: there is no cgroup"
-    assert enclosed("there is no cgroup").usage() == Usage()
+    nowhere = enclosed("there is no cgroup")
+    assert (nowhere.counted, nowhere.usage()) == (False, Usage())
     tree.controllers = frozenset({"pids"})
     assert enclosed(tree, tasks_max=1).limits == ""
     assert enclosed(tree, cpu_weight=1).limits.startswith("limits are off: ")

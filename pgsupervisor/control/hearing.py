@@ -1,8 +1,9 @@
-"""What a client says, message by message; while there is a whole one, nothing more is read.
+"""What a client says, message by message; what comes before the last one was taken is read once, and then no more.
 
-So little is kept of what is sent ahead: a message, and a piece of the next one. The rest waits in the kernel, where it
-is the sender's. A StreamReader of asyncio's would read what there is, a quarter of a megabyte at once, and it reads on
-by itself when it shall not (`stop`).
+So little is kept of what is sent ahead: a message, and two pieces. The rest waits in the kernel, where it is the
+sender's. Who asks only when he has his answer, as most do, never has us stop reading and begin again, which takes the
+kernel two calls. A StreamReader of asyncio's would read what there is, a quarter of a megabyte at once, and it reads
+on by itself when it shall not (`stop`).
 """
 
 from __future__ import annotations
@@ -26,6 +27,7 @@ class Hearing(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
         self._frames.feed(unread)
         self._news = asyncio.Event()
         self._over = False
+        self._waiting = False
         self._line: asyncio.Transport | None = None
 
     @property
@@ -42,6 +44,7 @@ class Hearing(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
             self._news.clear()
             if self._line is not None:
                 self._line.resume_reading()
+            self._waiting = True
             await self._news.wait()
         return frame
 
@@ -66,8 +69,9 @@ class Hearing(asyncio.StreamReaderProtocol, asyncio.BufferedProtocol):
         """Take the next piece; asyncio's."""
         self._frames.feed(bytes(self._piece[:nbytes]))
         self._news.set()
-        if self._line is not None:
+        if not self._waiting and self._line is not None:
             self._line.pause_reading()
+        self._waiting = False
 
     def eof_received(self) -> bool:
         """Note that the client says no more; it may still read. Asyncio's."""

@@ -57,6 +57,9 @@ MAX_REQUEST = 64 * 1024
 MAX_REPLY = 64 * 1024 * 1024
 """The longest reply, in bytes, that a client reads; the tail of a log may be long."""
 
+_SHALLOW = 100
+"""Brackets that a message may have in which nothing can be nested too deeply."""
+
 Parameters = Mapping[str, object]
 """The parameters of a message: what JSON can say, by name."""
 
@@ -119,13 +122,19 @@ def decode_request(frame: bytes) -> Request:
     if not isinstance(method, str) or not method:
         raise MalformedMessageError("`method` is no string or empty")
     request = Request(method, _parameters(message), _flag(message, "more"), _flag(message, "oneway"))
+    # Most say nothing of which it is not clear that it can be written.
+    if b"\\u" in frame or frame.count(b"[") + frame.count(b"{") > _SHALLOW:
+        _check_writable(request)
+    return request
+
+
+def _check_writable(request: Request) -> None:
     try:
         json.dumps(request, ensure_ascii=False).encode()
     except UnicodeEncodeError:
         raise MalformedMessageError("a lone surrogate") from None
     except RecursionError:
         raise MalformedMessageError("nested too deeply") from None
-    return request
 
 
 def decode_reply(frame: bytes) -> Reply:
@@ -194,7 +203,7 @@ def interface_description(name: str) -> str:
 
 
 def _encode(message: Parameters) -> bytes:
-    return json.dumps(message, separators=(",", ":"), allow_nan=False).encode("ascii") + b"\0"
+    return _ENCODER.encode(message).encode("ascii") + b"\0"
 
 
 def _decode(frame: bytes) -> dict[str, object]:
@@ -253,5 +262,7 @@ def _float(digits: str) -> float:
 def _constant(name: str) -> object:
     raise MalformedMessageError(f"{name} is no JSON")
 
+
+_ENCODER = json.JSONEncoder(separators=(",", ":"), allow_nan=False)
 
 _DECODER = json.JSONDecoder(object_pairs_hook=_object, parse_int=_integer, parse_float=_float, parse_constant=_constant)

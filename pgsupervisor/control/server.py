@@ -232,7 +232,9 @@ class ControlServer:
 
     async def _count(self, several: Sequence[Kept]) -> Mapping[str, Usage]:
         """Return what clusters use, by name; nothing if the kernel takes its time: how they are is asked first."""
-        asked = {kept.spec.name: kept.postmaster for kept in several}
+        asked = {kept.spec.name: kept.postmaster for kept in several if kept.postmaster.counted}
+        if not asked:
+            return {}
 
         def count() -> Mapping[str, Usage]:
             return {name: postmaster.usage() for name, postmaster in asked.items()}

@@ -72,6 +72,7 @@ class Enclosure:
     def __init__(self, spec: ClusterSpec, within: Ground, watcher: Watcher) -> None:
         self.whole: bool | None = None
         self._spec = spec
+        self._limited_by = limits_of(spec).controllers
         self._within = within
         self._watcher = watcher
         self._group: Group | None = None if isinstance(within, str) else within.group(spec.name)
@@ -83,18 +84,18 @@ class Enclosure:
     @property
     def limits(self) -> str:
         """What keeps the limits of the inventory from being in force, and what to do; empty if nothing does."""
-        limits = limits_of(self._spec)
-        if not limits.controllers:
+        if not self._limited_by:
             return ""
-        if why := limits_off(self._within, limits.controllers) or self._outside or self._refusal:
+        if why := limits_off(self._within, self._limited_by) or self._outside or self._refusal:
             return f"limits are off: {why}"
-        if limits.memory_max and self.whole is False:
+        if self._spec.memory_max and self.whole is False:
             return "memory_max does not count what the server had before this daemon came; restart it to have it count"
         return ""
 
     def renew(self, spec: ClusterSpec) -> None:
         """Go by this spec; `limit` brings its limits into force."""
         self._spec = spec
+        self._limited_by = limits_of(spec).controllers
 
     def prepare(self) -> None:
         """Have the cgroup ready for a server, with the limits in force. Blocks for some 10 ms."""
@@ -137,9 +138,14 @@ class Enclosure:
             if self._group is not None:
                 self._group.kill()
 
+    @property
+    def counted(self) -> bool:
+        """Whether the kernel counts what the cluster uses: its server is in a cgroup."""
+        return self._group is not None and self.whole is not None and not self._outside
+
     def usage(self) -> Usage:
         """Return what the cluster uses. Blocks for less than a millisecond."""
-        if self._group is None or self.whole is None or self._outside:
+        if self._group is None or not self.counted:
             return Usage()
         return Usage(self._group.memory() if self.whole else None, self._group.cpu())
 

@@ -122,6 +122,11 @@ class HostedPostmaster:
         """What keeps the limits of the inventory from being in force; empty if nothing does."""
         return self.enclosure.limits
 
+    @property
+    def counted(self) -> bool:
+        """Whether the kernel counts what it uses."""
+        return self.enclosure.counted
+
     def usage(self) -> Usage:
         """Return what all processes of the cluster use; to be called in a thread."""
         return self.enclosure.usage()

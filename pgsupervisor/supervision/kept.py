@@ -118,6 +118,10 @@ class HostedPostmaster(Postmaster, Protocol):
     def limits(self) -> str:
         """What keeps the limits that the inventory sets from being in force; empty if nothing does."""
 
+    @property
+    def counted(self) -> bool:
+        """Whether anybody counts what it uses."""
+
     def usage(self) -> Usage:
         """Return what all processes of the cluster use; to be called in a thread."""
 

@@ -1,6 +1,7 @@
 # make demo   two PostgreSQL clusters to try things on; Ctrl-C removes them
 # make test   the whole test suite
 # make check  linters and types
+# make bench  how fast this is, side by side with others; BENCH=part for some of it (tests/benchmarks/README.md)
 # make clean  remove what the others made
 #
 # Needs Python 3.11 or newer and make; everything else is put into .venv.
@@ -11,7 +12,7 @@ BIN := $(VENV)/bin
 # Half of what a test does is to wait for servers.
 WORKERS ?= $$(( $$(nproc) + 1 ))
 
-.PHONY: demo test check format clean
+.PHONY: demo test check format bench clean
 
 demo: $(VENV)/.postgres
 	@$(BIN)/pgsupervisord --demo
@@ -30,6 +31,10 @@ format: $(VENV)/.dev
 	$(BIN)/ruff check --fix .
 	$(BIN)/ruff format .
 
+bench: export PYTHONDONTWRITEBYTECODE =
+bench: $(VENV)/.dev $(VENV)/.peers
+	cd tests && ../$(BIN)/python -m benchmarks $(BENCH)
+
 clean:
 	rm -rf $(VENV) build dist .mypy_cache .ruff_cache .pytest_cache .hypothesis
 
@@ -40,6 +45,12 @@ $(VENV)/.postgres: pyproject.toml | $(VENV)
 
 $(VENV)/.dev: pyproject.toml | $(VENV)
 	$(BIN)/python -m pip install --quiet --disable-pip-version-check --editable '.[dev]'
+	@touch $@
+
+# In an environment of their own, as they bring other versions of what we use.
+$(VENV)/.peers: tests/benchmarks/peers.txt | $(VENV)
+	$(PYTHON) -m venv $(VENV)/peers
+	$(VENV)/peers/bin/python -m pip install --quiet --disable-pip-version-check --requirement $<
 	@touch $@
 
 $(VENV):

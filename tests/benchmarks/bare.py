@@ -37,10 +37,10 @@ class Bare:
 
         return max(await asyncio.gather(*map(start, self._ground.servers)))
 
-    def stop(self) -> None:
-        """Tell all servers to shut down fast."""
+    def signal(self, number: signal.Signals) -> None:
+        """Send all servers a signal; SIGINT tells them to shut down fast."""
         for child in self._children.values():
-            child.send_signal(signal.SIGINT)
+            child.send_signal(number)
 
     def reap(self) -> None:
         """Wait for all that were told."""

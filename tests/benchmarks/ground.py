@@ -111,6 +111,11 @@ def _initialize(installation: Installation, path: Path) -> None:
 
 def _copy(template: Path, server: Server) -> None:
     subprocess.run(["/bin/cp", "-a", "--reflink=auto", str(template), str(server.data_directory)], check=True)
+    listen(server)
+
+
+def listen(server: Server) -> None:
+    """Have a server listen where it is to be found, by its configuration file."""
     with (server.data_directory / "postgresql.conf").open("a") as file:
         file.write(f"listen_addresses = ''\nunix_socket_directories = '{server.data_directory.parent}'\n")
         file.write(f"port = {server.port}\n")

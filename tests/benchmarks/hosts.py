@@ -63,11 +63,8 @@ def whole(command: Sequence[str]) -> float:
     return time.monotonic() - began
 
 
-def ours(ground: Ground, *, width: int | None = None, ports: bool = False, **keys: object) -> Host:
-    """Return this daemon; `width` is its start gate's, `keys` are those of each cluster.
-
-    The `ports` of the servers are in their configuration files, or else in the inventory.
-    """
+def ours(ground: Ground, *, width: int | None = None, **keys: object) -> Host:
+    """Return this daemon; `width` is its start gate's, `keys` are those of each cluster."""
     programs = Path(sys.executable).parent
     socket = ground.door / "control"
     path = ground.door / "inventory.toml"
@@ -77,8 +74,7 @@ def ours(ground: Ground, *, width: int | None = None, ports: bool = False, **key
         "defaults": {"user": None if SERVER_USER is None else SERVER_USER.name, **keys},
     }
     for server in ground.servers:
-        own = {"data_directory": server.data_directory, "port": server.port if ports else None}
-        tables[f"clusters.{server.name}"] = {"installation": "pg", **own}
+        tables[f"clusters.{server.name}"] = {"installation": "pg", "data_directory": server.data_directory}
     path.write_text("".join(_table(name, keys) for name, keys in tables.items()))
     ask = [str(programs / "pgsupctl"), "-s", str(socket), "status"]
     return Host(OURS, [str(programs / "pgsupervisord"), "-c", str(path)], ask)

@@ -18,7 +18,7 @@ from pathlib import Path
 from benchmarks.answering import Judge
 from benchmarks.daemon import running
 from benchmarks.figures import Figure, Goal
-from benchmarks.ground import FIRST_PORT, Ground, Server, new_ground
+from benchmarks.ground import FIRST_PORT, Ground, Server, listen, new_ground
 from benchmarks.hosts import ours, whole
 
 from pgsupervisor.postgres import Installation
@@ -54,7 +54,7 @@ class Found:
 
 def many(judge: Judge) -> list[Figure]:
     """Measure the daemon's own work with ten, a hundred and a thousand clusters."""
-    with _small_programs() as ground:
+    with small_programs(COUNTS[-1]) as ground:
         found = {count: Found([], [], [], [], []) for count in COUNTS}
         for number in range(ROUNDS):
             for count in COUNTS:
@@ -64,7 +64,7 @@ def many(judge: Judge) -> list[Figure]:
 
 
 async def _measure(judge: Judge, ground: Ground, found: Found) -> None:
-    host = ours(ground, ports=True, settings={"unix_socket_directories": ground.directory})
+    host = ours(ground)
     async with running(host, judge, ground) as daemon:
         found.boots.append(daemon.boot)
         await asyncio.sleep(SETTLED)
@@ -108,17 +108,18 @@ def _figures(found: dict[int, Found]) -> list[Figure]:
 
 
 @contextlib.contextmanager
-def _small_programs() -> Iterator[Ground]:
-    """Have a thousand data directories, and an installation whose server is a small program."""
+def small_programs(count: int) -> Iterator[Ground]:
+    """Have so many data directories, and an installation whose server is a small program."""
     with new_ground(1) as ground:
         bindir = ground.directory / "bin"
         _install(ground.installation, bindir)
         installation = Installation.from_bindir(bindir)
         (real,) = ground.servers
         servers = []
-        for number in range(1, COUNTS[-1] + 1):
+        for number in range(1, count + 1):
             server = Server(f"m{number:04}", ground.directory / f"m{number:04}", FIRST_PORT + number)
             _copy(real.data_directory, server.data_directory)
+            listen(server)
             servers.append(server)
         yield Ground(ground.directory, ground.door, installation, tuple(servers))
 

@@ -1,11 +1,11 @@
 /*
  * A small program that behaves like a postmaster, for where memory ends: a thousand of these take less than one of those.
  *
- *   postgres -V                                       says its version
- *   postgres -D DIRECTORY --port=N --unix_socket_directories=DIRECTORY
+ *   postgres -V              says its version
+ *   postgres -D DIRECTORY    has a socket there where its postgresql.conf says
  *
- * It writes its postmaster.pid line by line, as PostgreSQL does (AddToDataDirLockFile in miscinit.c), from "starting" to
- * "ready", lets in whoever sends a startup packet, and removes the file when it is told to stop. It reads no configuration.
+ * It writes its postmaster.pid as PostgreSQL does (AddToDataDirLockFile in miscinit.c), first "starting" and then "ready",
+ * lets in whoever sends a startup packet, and removes the file when it is told to stop.
  */
 #include <fcntl.h>
 #include <poll.h>
@@ -54,10 +54,21 @@ static void let_in(int door)
     close(guest);
 }
 
+static void read_configuration(int *port, char *sockets)
+{
+    char line[512];
+    FILE *file = fopen("postgresql.conf", "r");
+    while (file != NULL && fgets(line, sizeof line, file) != NULL) {
+        sscanf(line, "port = %d", port);
+        sscanf(line, "unix_socket_directories = '%255[^']'", sockets);
+    }
+    if (file != NULL)
+        fclose(file);
+}
+
 int main(int count, char **arguments)
 {
-    const char *directory = NULL, *sockets = "";
-    char path[4096];
+    char path[4096], sockets[256] = "/tmp";
     int port = 5432;
     sigset_t told;
 
@@ -65,23 +76,16 @@ int main(int count, char **arguments)
         puts("postgres (PostgreSQL) " VERSION);
         return 0;
     }
-    for (int at = 1; at < count; at++) {
-        if (!strcmp(arguments[at], "-D") && at + 1 < count)
-            directory = arguments[++at];
-        else if (!strncmp(arguments[at], "--port=", 7))
-            port = atoi(arguments[at] + 7);
-        else if (!strncmp(arguments[at], "--unix_socket_directories=", 26))
-            sockets = arguments[at] + 26;
-    }
-    if (directory == NULL || chdir(directory))
+    if (count < 3 || strcmp(arguments[1], "-D") || chdir(arguments[2]))
         return 1;
+    read_configuration(&port, sockets);
     sigfillset(&told);
     sigprocmask(SIG_BLOCK, &told, NULL);
     int file = open("postmaster.pid", O_RDWR | O_CREAT | O_TRUNC | O_CLOEXEC, 0600);
-    write_pid_file(file, directory, port, sockets, "starting");
+    write_pid_file(file, arguments[2], port, sockets, "starting");
     snprintf(path, sizeof path, "%s/.s.PGSQL.%d", sockets, port);
     int door = listen_at(path), signals = signalfd(-1, &told, SFD_CLOEXEC);
-    write_pid_file(file, directory, port, sockets, "ready");
+    write_pid_file(file, arguments[2], port, sockets, "ready");
     puts("ready");
     fflush(stdout);
     for (;;) {

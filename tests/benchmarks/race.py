@@ -77,7 +77,7 @@ class Race:
                 keeping.cancel()
                 with contextlib.suppress(asyncio.CancelledError):
                     await keeping
-            await self._stop(BARE, bare.stop)
+            await self._stop(BARE, lambda: bare.signal(signal.SIGINT))
             bare.reap()
 
     async def _pg_ctl(self) -> None:

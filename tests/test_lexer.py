@@ -6,7 +6,16 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from pgsupervisor.postgres.lexer import Entry, LineError, fold, parse, parse_commented_out, spell_name, spell_value
+from pgsupervisor.postgres.lexer import (
+    Entry,
+    LineError,
+    fold,
+    parse,
+    parse_commented_out,
+    saying,
+    spell_name,
+    spell_value,
+)
 
 ACCEPTED = [
     (b"port = 5433", Entry("port", "5433", 7, 11)),
@@ -174,13 +183,12 @@ def test_what_is_spelled_is_read_back(value: str) -> None:
     assert b"\r" not in line
 
 
-@given(
-    st.lists(
-        st.sampled_from(
-            [b"a", b".", b"'", b"''", b"\\", b"=", b" ", b"#", b"-", b"1", b"0x", b"e", b"\0", b"\xe9", b"\r"]
-        )
-    )
+PIECES = st.sampled_from(
+    [b"a", b".", b"'", b"''", b"\\", b"=", b" ", b"#", b"-", b"1", b"0x", b"e", b"\0", b"\xe9", b"\r"]
 )
+
+
+@given(st.lists(PIECES))
 def test_any_line_is_either_read_or_refused(pieces: list[bytes]) -> None:
     """No bytes make the lexer do anything but answer."""
     line = b"".join(pieces)
@@ -190,3 +198,17 @@ def test_any_line_is_either_read_or_refused(pieces: list[bytes]) -> None:
         return
     if entry is not None:
         assert line[entry.start : entry.end]
+
+
+@given(st.lists(PIECES | st.just(b"\n")).map(b"".join))
+def test_lines_that_say_something(content: bytes) -> None:
+    """Of a file, all lines are handed on but those that say nothing, with the numbers that they have in it."""
+    assert list(saying(content)) == [(n, line) for n, line in enumerate(content.split(b"\n"), 1) if says(line)]
+
+
+def says(line: bytes) -> bool:
+    """Tell whether a line is anything for the lexer to read, or to refuse."""
+    try:
+        return parse(line) is not None
+    except LineError:
+        return True

@@ -18,7 +18,7 @@ from pathlib import Path
 from typing import TypeVar
 
 from pgsupervisor.errors import ConfigurationError
-from pgsupervisor.postgres.lexer import INCLUDES, Entry, LineError, parse
+from pgsupervisor.postgres.lexer import INCLUDES, Entry, LineError, parse, saying
 from pgsupervisor.system.guarded import Allowance
 
 _Read = TypeVar("_Read")
@@ -166,7 +166,7 @@ class _Reader:
         """Read one file; `chain` are the files that led here."""
         self.files[path] = None
         chain = (*chain, path)
-        for number, line in enumerate(lines_of(content), 1):
+        for number, line in saying(content):
             try:
                 entry = parse(line)
             except LineError as error:

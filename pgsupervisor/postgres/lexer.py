@@ -15,43 +15,36 @@ from __future__ import annotations
 
 import re
 import string
+from collections.abc import Iterator
 from dataclasses import dataclass
-from enum import Enum, auto
 
+_ID = rb"[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff]*+"
+_LONGER = rb"(?![.:/-])"
 
-class _Token(Enum):
-    """The tokens of guc-file.l."""
-
-    ID = auto()
-    QUALIFIED_ID = auto()
-    STRING = auto()
-    UNQUOTED_STRING = auto()
-    INTEGER = auto()
-    REAL = auto()
-    EQUALS = auto()
-    END = auto()
-    ERROR = auto()
-
-
-_ID = rb"[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff]*"
-
-# In the order of guc-file.l: the longest match counts, and the first of equals. A NUL in quotes, where the
-# server's C strings lose their end, is refused instead.
-_RULES = (
-    (_Token.ID, re.compile(_ID)),
-    (_Token.QUALIFIED_ID, re.compile(_ID + rb"\." + _ID)),
-    (_Token.STRING, re.compile(rb"'(?:[^'\\\n\0]|\\[^\n\0]|'')*'")),
-    (_Token.UNQUOTED_STRING, re.compile(rb"[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff._:/-]*")),
-    (_Token.INTEGER, re.compile(rb"[-+]?(?:0x[0-9a-fA-F]+|[0-9]+)[a-zA-Z]*")),
-    (_Token.REAL, re.compile(rb"[-+]?[0-9]*\.[0-9]*(?:[Ee][-+]?[0-9]+)?")),
-    (_Token.EQUALS, re.compile(rb"=")),
-    (_Token.ERROR, re.compile(rb".", re.DOTALL)),
+# The tokens of guc-file.l. There the longest that matches counts, and the first of equals; here they are so put that
+# it is the first that matches. A NUL in quotes, where the server's C strings lose their end, is refused instead.
+_TOKENS = {
+    "END": rb"\Z|(?=[\n#])",
+    "ID": _ID + _LONGER,
+    "QUALIFIED_ID": _ID + rb"\." + _ID + _LONGER,
+    "UNQUOTED_STRING": rb"[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff._:/-]*+",
+    "STRING": rb"'(?:[^'\\\n\0]++|\\[^\n\0]|'')*'",
+    "REAL": rb"[-+]?[0-9]*+\.[0-9]*+(?:[Ee][-+]?[0-9]+)?",
+    "INTEGER": rb"[-+]?(?:0x[0-9a-fA-F]+|[0-9]+)[a-zA-Z]*",
+    "EQUALS": rb"=",
+    "ERROR": rb".",
+}
+_TOKEN = re.compile(
+    rb"[ \t\r]*+(?:" + b"|".join(b"(?P<%s>%s)" % (name.encode(), rule) for name, rule in _TOKENS.items()) + rb")",
+    re.DOTALL,
 )
-_NAMES = {_Token.ID, _Token.QUALIFIED_ID}
+_NAMES = {"ID", "QUALIFIED_ID"}
 # A qualified name is no value: `x = a.b` is a syntax error, while `x = a.b.c` and `x = a.b-c` are not.
-_VALUES = {_Token.ID, _Token.STRING, _Token.UNQUOTED_STRING, _Token.INTEGER, _Token.REAL}
+_VALUES = {"ID", "STRING", "UNQUOTED_STRING", "INTEGER", "REAL"}
 
-_BLANKS = re.compile(rb"[ \t\r]*")
+_SAYING = re.compile(rb"\n[ \t\r]*+[^\n#][^\n]*+")
+"""A line, after the end of another, that has more than blanks and a comment."""
+
 _NAME = re.compile(_ID + rb"(?:\." + _ID + rb")?")
 _ESCAPE = re.compile(rb"\\([0-7]{1,3}|.)|''", re.DOTALL)
 _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
@@ -82,23 +75,37 @@ def parse(line: bytes) -> Entry | None:
 
     Raises LineError where the server reports a syntax error.
     """
-    kind, start, end = _next(line, 0)
-    if kind is _Token.END:
+    tokens = _tokens(line)
+    kind, start, end = next(tokens)
+    if kind == "END":
         return None
     if kind not in _NAMES:
         raise _error(line, start, end)
     name = line[start:end]
-    kind, start, end = _next(line, end)
-    if kind is _Token.EQUALS:
-        kind, start, end = _next(line, end)
+    kind, start, end = next(tokens)
+    if kind == "EQUALS":
+        kind, start, end = next(tokens)
     if kind not in _VALUES:
         raise _error(line, start, end)
-    rest, rest_start, rest_end = _next(line, end)
-    if rest is not _Token.END:
+    rest, rest_start, rest_end = next(tokens)
+    if rest != "END":
         raise _error(line, rest_start, rest_end)
     spelled = line[start:end]
-    value = _unquote(spelled) if kind is _Token.STRING else spelled
+    value = _unquote(spelled) if kind == "STRING" else spelled
     return Entry(fold(_decode(name)), _decode(value), start, end)
+
+
+def saying(content: bytes) -> Iterator[tuple[int, bytes]]:
+    """Yield the lines of a file that have more than blanks and a comment, without their endings; each with its number.
+
+    Nearly all lines of the file that initdb makes are comments, and `parse` would return None for each of them.
+    """
+    number, position = 0, 0
+    content = b"\n" + content
+    for found in _SAYING.finditer(content):
+        number += content.count(b"\n", position, found.start() + 1)
+        position = found.start() + 1
+        yield number, content[position : found.end()]
 
 
 def parse_commented_out(line: bytes) -> Entry | None:
@@ -109,7 +116,7 @@ def parse_commented_out(line: bytes) -> Entry | None:
     """
     before, mark, after = line.partition(b"#")
     name = _NAME.match(after)
-    if before.strip(b" \t\r") or not mark or name is None or _next(after, name.end())[0] is not _Token.EQUALS:
+    if before.strip(b" \t\r") or not mark or name is None or next(_tokens(after, name.end()))[0] != "EQUALS":
         return None
     try:
         return parse(before + after)
@@ -159,15 +166,11 @@ def spell_value(value: str) -> bytes:
     return b"'" + spelled + b"'"
 
 
-def _next(line: bytes, position: int) -> tuple[_Token, int, int]:
-    """Return the next token at or after `position`: its kind, its start and its end."""
-    blanks = _BLANKS.match(line, position)
-    start = position if blanks is None else blanks.end()
-    if line[start : start + 1] in {b"", b"\n", b"#"}:
-        return _Token.END, start, start
-    matches = ((kind, rule.match(line, start)) for kind, rule in _RULES)
-    kind, end = max(((kind, match.end()) for kind, match in matches if match), key=lambda found: found[1])
-    return kind, start, end
+def _tokens(line: bytes, position: int = 0) -> Iterator[tuple[str, int, int]]:
+    """Yield the tokens at and after `position`, up to END at least: of each its kind, its start and its end."""
+    for found in _TOKEN.finditer(line, position):
+        kind = str(found.lastgroup)
+        yield kind, *found.span(kind)
 
 
 def _unquote(spelled: bytes) -> bytes:

@@ -36,6 +36,10 @@ RULES: tuple[Rules, ...] = ("hba", "ident")
 _CONTINUED_SINCE = 14
 _INCLUDES_SINCE = 16
 
+# A line, after the end of another, that has more than blanks and a comment. If it has a backslash, it may go on with
+# the next one, so that belongs to it; and not only at its end, for of a NUL and what is behind it nothing is read.
+_SAYING = re.compile(rb"\n(?![ \t\r]*+(?:#[^\n\\]*+)?(?:\n|\Z))[^\n\\]*+(?:\\[^\n]*+\n?[^\n\\]*+)*+")
+
 # A comment, or a token and whether a comma follows at once. Quotes may begin anywhere in a token, need not end, and
 # have `""` for a quote (next_token in hba.c).
 _QUOTED = rb'"((?:[^"]|"")*+)(?:"|\Z)'
@@ -91,7 +95,8 @@ class _Reader:
             content = self.allowance.content_of(path)
         except OSError:
             return
-        for line in _lines(content, continued=self.major >= _CONTINUED_SINCE):
+        saying = b"".join(_SAYING.findall(b"\n" + content))
+        for line in _lines(saying, continued=self.major >= _CONTINUED_SINCE):
             self._line(line, path, depth)
 
     def _line(self, line: bytes, path: str, depth: int) -> None:

@@ -12,9 +12,11 @@ import errno
 import os
 import stat
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from itertools import islice
-from typing import BinaryIO
+
+_PIECE = 64 * 1024
+"""How many bytes are asked for at a time."""
 
 _FILE_COST = 256
 _LINE_COST = 64
@@ -27,9 +29,9 @@ def content_of(path: str, limit: int) -> bytes:
     Raises OSError: IsADirectoryError for a directory, EINVAL for what is no file either, EFBIG for one that is larger.
     """
     with _opened(path) as file:
-        if os.fstat(file.fileno()).st_size > limit:
+        if os.fstat(file).st_size > limit:
             raise _too_large(path)
-        return file.read(limit) or b""
+        return _read(file, limit)
 
 
 def beginning_of(path: str, most: int) -> bytes:
@@ -38,7 +40,7 @@ def beginning_of(path: str, most: int) -> bytes:
     Raises OSError as `content_of` does, but for the size.
     """
     with _opened(path) as file:
-        return file.read(most) or b""
+        return _read(file, most)
 
 
 class Allowance:
@@ -73,13 +75,17 @@ class Allowance:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[BinaryIO]:
+def _opened(path: str) -> Iterator[int]:
     # The descriptor keeps what was looked at from being exchanged before it is opened.
     named = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         _check_file(os.fstat(named).st_mode)
-        with open(f"/proc/self/fd/{named}", "rb", opener=_open_at_once) as file:
+        # Without waiting for whoever has a lease on it (fcntl(2)), or, in /proc, for news in it.
+        file = os.open(f"/proc/self/fd/{named}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
+        try:
             yield file
+        finally:
+            os.close(file)
     except OSError as error:
         error.filename = path
         raise
@@ -94,9 +100,14 @@ def _check_file(mode: int) -> None:
         raise OSError(errno.EINVAL, "Not a regular file")
 
 
-def _open_at_once(path: str, flags: int) -> int:
-    """Open a file without waiting for whoever has a lease on it (fcntl(2)), or, in /proc, for news in it."""
-    return os.open(path, flags | os.O_NONBLOCK)
+def _read(file: int, most: int) -> bytes:
+    """Read up to `most` bytes. They are asked for in pieces, since memory is had for all that is asked for."""
+    pieces = []
+    with suppress(BlockingIOError):  # there is no news
+        while most and (piece := os.read(file, min(most, _PIECE))):
+            pieces.append(piece)
+            most -= len(piece)
+    return b"".join(pieces)
 
 
 def _too_large(path: str) -> OSError:

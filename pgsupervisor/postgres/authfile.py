@@ -25,6 +25,7 @@ from typing import Literal, TypeAlias
 from pgsupervisor.postgres import configtree
 from pgsupervisor.postgres.configtree import configuration_files, lines_of, locate
 from pgsupervisor.postgres.lexer import INCLUDES
+from pgsupervisor.postgres.recall import remembering
 from pgsupervisor.system.guarded import Allowance
 
 Rules: TypeAlias = Literal["hba", "ident"]
@@ -95,27 +96,10 @@ class _Reader:
             content = self.allowance.content_of(path)
         except OSError:
             return
-        saying = b"".join(_SAYING.findall(b"\n" + content))
-        for line in _lines(saying, continued=self.major >= _CONTINUED_SINCE):
-            self._line(line, path, depth)
-
-    def _line(self, line: bytes, path: str, depth: int) -> None:
-        fields: list[bytes] = []
-        within = False
-        for spelled, comma in _tokens(line):
-            token = _unquote(spelled)
-            if spelled.startswith(b"@") and len(token) > 1:
-                self.read(locate(os.fsdecode(token[1:]), path), depth + 1)
-                token = b""
-            if not within:
-                fields.append(token)
-            within = comma
-        if self.major >= _INCLUDES_SINCE and len(fields) == 2 and fields[1].strip(b" \t\r"):  # noqa: PLR2004
-            self._include(os.fsdecode(fields[0]), locate(os.fsdecode(fields[1]), path), depth + 1)
+        for directive, name in _leads_to(content, self.major):
+            self._include(directive, locate(name, path), depth + 1)
 
     def _include(self, directive: str, path: str, depth: int) -> None:
-        if directive not in INCLUDES:
-            return
         if directive != "include_dir":
             self.read(path, depth)
             return
@@ -126,6 +110,26 @@ class _Reader:
             return
         for file in files:
             self.read(file, depth)
+
+
+@remembering
+def _leads_to(content: bytes, major: int) -> Iterator[tuple[str, str]]:
+    """Yield what a file leads to, in its order: the directive, which may be "@", and the name as it is written."""
+    for line in _lines(b"".join(_SAYING.findall(b"\n" + content)), continued=major >= _CONTINUED_SINCE):
+        fields: list[bytes] = []
+        within = False
+        for spelled, comma in _tokens(line):
+            token = _unquote(spelled)
+            if spelled.startswith(b"@") and len(token) > 1:
+                yield "@", os.fsdecode(token[1:])
+                token = b""
+            if not within:
+                fields.append(token)
+            within = comma
+        if major >= _INCLUDES_SINCE and len(fields) == 2 and fields[1].strip(b" \t\r"):  # noqa: PLR2004
+            directive = os.fsdecode(fields[0])
+            if directive in INCLUDES:
+                yield directive, os.fsdecode(fields[1])
 
 
 def _lines(content: bytes, *, continued: bool) -> Iterator[bytes]:

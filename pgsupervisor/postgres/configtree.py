@@ -11,14 +11,15 @@ such a file must be able to read it, so here what is wrong is noted and the read
 from __future__ import annotations
 
 import os
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass, field
 from functools import partial
 from pathlib import Path
 from typing import TypeVar
 
 from pgsupervisor.errors import ConfigurationError
-from pgsupervisor.postgres.lexer import INCLUDES, Entry, LineError, parse, saying
+from pgsupervisor.postgres.lexer import INCLUDES, LineError, parse, saying
+from pgsupervisor.postgres.recall import remembering
 from pgsupervisor.system.guarded import Allowance
 
 _Read = TypeVar("_Read")
@@ -126,6 +127,27 @@ def configuration_files(directory: str, allowance: Allowance) -> list[str]:
 
 
 @dataclass(frozen=True, slots=True)
+class _Mistake:
+    """A line that the server would refuse, and why."""
+
+    line: int
+    why: str
+
+
+@remembering
+def _said(content: bytes, path: str) -> Iterator[Assignment | _Mistake]:
+    """Yield what the lines of a file say, where a directive looks like an assignment."""
+    for number, line in saying(content):
+        try:
+            entry = parse(line)
+        except LineError as error:
+            yield _Mistake(number, str(error))
+        else:
+            if entry is not None:
+                yield Assignment(entry.name, entry.value, path, number)
+
+
+@dataclass(frozen=True, slots=True)
 class _Include:
     """Where a directive stands: in the last file of `chain` (files that include each other), at `line`."""
 
@@ -166,20 +188,15 @@ class _Reader:
         """Read one file; `chain` are the files that led here."""
         self.files[path] = None
         chain = (*chain, path)
-        for number, line in saying(content):
-            try:
-                entry = parse(line)
-            except LineError as error:
-                self.problems.append(ConfigurationError(path, number, str(error)))
-                continue
-            if entry is None:
-                continue
-            if entry.name in INCLUDES:
-                self._include(entry, _Include(chain, number))
+        for said in _said(content, path):
+            if isinstance(said, _Mistake):
+                self.problems.append(ConfigurationError(path, said.line, said.why))
+            elif said.name in INCLUDES:
+                self._include(said, _Include(chain, said.line))
             else:
-                self.assignments.append(Assignment(entry.name, entry.value, path, number))
+                self.assignments.append(said)
 
-    def _include(self, entry: Entry, include: _Include) -> None:
+    def _include(self, entry: Assignment, include: _Include) -> None:
         if not entry.value.strip(" \t\r\n"):
             self._problem(include, f"{entry.name} needs the name of a file or directory")
         elif entry.name == "include_dir":

@@ -79,6 +79,14 @@ def test_one_port_in_one_socket_directory(tmp_path: Path, one: str, other: str, 
         assert refusal(path, own) == f'inventory.toml: clusters.b.port: {taken} is taken by the cluster "a" already'
 
 
+def test_files_are_asked_only_for_what_the_inventory_does_not_say(tmp_path: Path) -> None:
+    """Whose port and socket directories stand in the inventory need not have his files read."""
+    asked: list[str] = []
+    path = _two(tmp_path, "port = 1\nsettings = { unix_socket_directories = '/x' }", "port = 2")
+    load(path, configured=lambda cluster: asked.append(cluster.name))
+    assert asked == ["b"]
+
+
 def test_the_default_socket_directory_is_the_installations(tmp_path: Path) -> None:
     """Nobody knows the default of another installation; the same installation by another name has the same."""
     pgs = PG + '[installations.same]\nbindir = "/pg/bin"\n[installations.other]\nbindir = "/other/bin"\n'

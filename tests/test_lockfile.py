@@ -5,7 +5,9 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-from pgsupervisor.postgres.lockfile import _fill
+from machine import INSTALLATIONS
+
+from pgsupervisor.postgres.lockfile import _fill, take_over
 
 
 def test_only_an_empty_file(tmp_path: Path) -> None:
@@ -20,3 +22,12 @@ def test_only_an_empty_file(tmp_path: Path) -> None:
         _fill(str(path))
     texts = [path.read_text() for path in (empty, written, link)]
     assert (texts, (tmp_path / "missing").exists()) == ([f"{os.getpid()}\n", "1234\n", ""], False)
+
+
+def test_sockets_that_are_given(tmp_path: Path) -> None:
+    """A configuration that cannot be read keeps no lock file from being taken over whose place is given."""
+    lock = tmp_path / ".s.PGSQL.5439.lock"
+    for settings in ({"port": "5439"}, {"port": "5439", "Unix-Socket-Directories": str(tmp_path)}):
+        lock.write_text("")
+        take_over(INSTALLATIONS[0], str(tmp_path / "none"), None, settings, left_empty=False)
+    assert lock.read_text() == f"{os.getpid()}\n"

@@ -30,11 +30,11 @@ _ASKED = ("port", _SOCKETS)
 
 def configured_by_files(cluster: ClusterSpec, names: Iterable[str] = _ASKED) -> Mapping[str, str] | None:
     """Read settings in the cluster's postgresql.conf and postgresql.auto.conf, which wins; None: they are not ours."""
-    directory = Path(cluster.data_directory)
-    path = Path(cluster.config_file or directory / "postgresql.conf")
+    path = cluster.config_file or os.path.join(cluster.data_directory, "postgresql.conf")
+    auto_file = os.path.join(cluster.data_directory, "postgresql.auto.conf")
     try:
         with as_owner(cluster.data_directory, cluster.user):
-            said = ConfigFile(path, auto_file=directory / "postgresql.auto.conf").getset(names)
+            said = ConfigFile(path, auto_file=auto_file).getset(names)
     except FileNotFoundError:  # no cluster there yet
         return {}
     except OSError:
@@ -65,7 +65,7 @@ def check(clusters: Iterable[tuple[ClusterSpec, Place]], configured: Configured)
     """
     made: defaultdict[tuple[object, ...], list[tuple[ClusterSpec, _Claim]]] = defaultdict(list)
     for cluster, place in clusters:
-        for claim in _claims(cluster, configured(cluster)):
+        for claim in _claims(cluster, configured):
             others = made[claim.key, *claim.thing]
             for other, theirs in others:
                 if other is not cluster and ((claim.certain and theirs.certain) or _in_the_same_hands(cluster, other)):
@@ -78,8 +78,8 @@ def _in_the_same_hands(*clusters: ClusterSpec) -> bool:
     return len(who) == 1 and NOBODY not in who
 
 
-def _claims(cluster: ClusterSpec, own: Mapping[str, str] | None) -> Iterable[_Claim]:
-    """Yield what a cluster needs for itself alone."""
+def _claims(cluster: ClusterSpec, configured: Configured) -> Iterable[_Claim]:
+    """Yield what a cluster needs for itself alone; its files are asked only for what the inventory does not say."""
     directory = os.path.realpath(cluster.data_directory)
     linked = directory != os.path.normpath(cluster.data_directory)
     yield _Claim("data_directory", (directory,), f"the data directory {directory}", certain=not linked)
@@ -87,9 +87,10 @@ def _claims(cluster: ClusterSpec, own: Mapping[str, str] | None) -> Iterable[_Cl
         logfile = os.path.realpath(cluster.log_path)
         linked = logfile != os.path.normpath(cluster.log_path)
         yield _Claim("logfile", (logfile,), f"the logfile {logfile}", certain=not linked)
+    certain = cluster.port is not None and _SOCKETS in cluster.settings
+    own = None if certain else configured(cluster)
     port = _port(cluster, own)
     if port is not None:
-        certain = cluster.port is not None and _SOCKETS in cluster.settings
         for sockets in _socket_directories(cluster, own):
             where = sockets if isinstance(sockets, str) else "the installation's default socket directory"
             yield _Claim("port", (port, sockets), f"the port {port} in {where}", certain)

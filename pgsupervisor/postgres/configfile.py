@@ -12,7 +12,6 @@ import functools
 import os
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Protocol, overload
 
 from pgsupervisor.errors import ConfigurationError
@@ -56,8 +55,8 @@ class ConfigFile(MutableMapping[str, str]):
         `path` is postgresql.conf. `auto_file` is postgresql.auto.conf, which always lies in the data directory;
         None leaves it out.
         """
-        self.path = os.path.normpath(Path(path).absolute())
-        self.auto_file = None if auto_file is None else os.path.normpath(Path(auto_file).absolute())
+        self.path = os.path.abspath(path)
+        self.auto_file = None if auto_file is None else os.path.abspath(auto_file)
 
     def __repr__(self) -> str:
         return f"ConfigFile({self.path!r}, auto_file={self.auto_file!r})"

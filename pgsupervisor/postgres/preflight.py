@@ -10,6 +10,7 @@ from __future__ import annotations
 import os
 import stat
 import subprocess
+from collections.abc import Iterable
 from pathlib import Path
 
 from pgsupervisor.errors import ConfigurationError
@@ -33,6 +34,10 @@ _VERSION = 64
 """Bytes of PG_VERSION that are read: a number, as a rule."""
 
 _PORTS = range(1, 65536)
+
+_SOCKETS = ("port", "unix_socket_directories")
+_ADDRESSES = (*_SOCKETS, "listen_addresses", "data_directory")
+"""The settings that say where a server's sockets are, and all that name a directory or an address."""
 
 _FORBIDDEN_MODE = 0o027
 """Mode bits that a data directory must not have: 0700 and 0750 pass (PG_MODE_MASK_GROUP in file_perm.h)."""
@@ -59,7 +64,7 @@ def problems(
     if wrong is not None:
         return [*found, wrong]
     try:
-        chosen = _chosen(installation, data_directory, config_file, settings)
+        chosen = _chosen(installation, data_directory, config_file, settings, _ADDRESSES)
         return found + _configured_problems(data_directory, chosen, run_as)
     except (ConfigurationError, OSError) as error:
         return [*found, f"the configuration cannot be read: {error}"]
@@ -226,15 +231,24 @@ def socket_locks(
 
 
 def _chosen(
-    installation: Installation, data_directory: str, config_file: str | None, settings: Settings | None
+    installation: Installation,
+    data_directory: str,
+    config_file: str | None,
+    settings: Settings | None,
+    names: Iterable[str] = _SOCKETS,
 ) -> dict[str, str]:
-    """Return what a server would go by of the settings that name a directory or an address."""
-    written = ConfigFile(
-        config_file or Path(data_directory, "postgresql.conf"), auto_file=Path(data_directory, "postgresql.auto.conf")
-    )
-    configured = written.getset(("port", "listen_addresses", "unix_socket_directories", "data_directory"))
-    given = {name.lower().replace("-", "_"): value for name, value in (settings or {}).items()}
-    chosen = {name: value for name, value in configured.items() if value is not None} | given
+    """Return what a server would go by of the settings with these `names`, and of those that are given.
+
+    Files are read only for what is not given.
+    """
+    chosen = {name.lower().replace("-", "_"): value for name, value in (settings or {}).items()}
+    asked = [name for name in names if name not in chosen]
+    if asked:
+        written = ConfigFile(
+            config_file or os.path.join(data_directory, "postgresql.conf"),
+            auto_file=os.path.join(data_directory, "postgresql.auto.conf"),
+        )
+        chosen |= {name: value for name, value in written.getset(asked).items() if value is not None}
     if "unix_socket_directories" not in chosen:
         chosen["unix_socket_directories"] = installation.default_socket_directories
     return chosen

@@ -28,8 +28,8 @@ def content_of(path: str, limit: int) -> bytes:
 
     Raises OSError: IsADirectoryError for a directory, EINVAL for what is no file either, EFBIG for one that is larger.
     """
-    with _opened(path) as file:
-        if os.fstat(file).st_size > limit:
+    with _opened(path) as (file, size):
+        if size > limit:
             raise _too_large(path)
         return _read(file, limit)
 
@@ -39,7 +39,7 @@ def beginning_of(path: str, most: int) -> bytes:
 
     Raises OSError as `content_of` does, but for the size.
     """
-    with _opened(path) as file:
+    with _opened(path) as (file, _):
         return _read(file, most)
 
 
@@ -75,15 +75,17 @@ class Allowance:
 
 
 @contextmanager
-def _opened(path: str) -> Iterator[int]:
+def _opened(path: str) -> Iterator[tuple[int, int]]:
+    """Have a file open, and know its size."""
     # The descriptor keeps what was looked at from being exchanged before it is opened.
     named = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
-        _check_file(os.fstat(named).st_mode)
+        facts = os.fstat(named)
+        _check_file(facts.st_mode)
         # Without waiting for whoever has a lease on it (fcntl(2)), or, in /proc, for news in it.
         file = os.open(f"/proc/self/fd/{named}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            yield file
+            yield file, facts.st_size
         finally:
             os.close(file)
     except OSError as error:

@@ -13,6 +13,7 @@ file has no encoding for the server; here bytes that are not UTF-8 become surrog
 
 from __future__ import annotations
 
+import functools
 import re
 import string
 from collections.abc import Iterator
@@ -52,6 +53,9 @@ _LETTERS = {b"b": b"\b", b"f": b"\f", b"n": b"\n", b"r": b"\r", b"t": b"\t"}
 _LOWER = str.maketrans(string.ascii_uppercase, string.ascii_lowercase)
 _OLD_NAMES = {"sort_mem": "work_mem", "vacuum_mem": "maintenance_work_mem"}
 
+_SHORT, _MOST_KNOWN = 128, 256
+"""Up to how many bytes a line is remembered, and how many lines are: most of those of initdb are in each cluster."""
+
 INCLUDES = frozenset({"include", "include_if_exists", "include_dir"})
 """The directives that look like settings, and are none."""
 
@@ -75,6 +79,10 @@ def parse(line: bytes) -> Entry | None:
 
     Raises LineError where the server reports a syntax error.
     """
+    return _known(line) if len(line) <= _SHORT else _parse(line)
+
+
+def _parse(line: bytes) -> Entry | None:
     tokens = _tokens(line)
     kind, start, end = next(tokens)
     if kind == "END":
@@ -93,6 +101,9 @@ def parse(line: bytes) -> Entry | None:
     spelled = line[start:end]
     value = _unquote(spelled) if kind == "STRING" else spelled
     return Entry(fold(_decode(name)), _decode(value), start, end)
+
+
+_known = functools.lru_cache(_MOST_KNOWN)(_parse)
 
 
 def saying(content: bytes) -> Iterator[tuple[int, bytes]]:

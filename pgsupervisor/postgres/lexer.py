@@ -23,13 +23,14 @@ _ID = rb"[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff]*+"
 _LONGER = rb"(?![.:/-])"
 
 # The tokens of guc-file.l. There the longest that matches counts, and the first of equals; here they are so put that
-# it is the first that matches. A NUL in quotes, where the server's C strings lose their end, is refused instead.
+# it is the first that matches. Two quotes within a string end a part of it and begin the next, so that no part of it is
+# gone over again. A NUL in quotes, where the server's C strings lose their end, is refused instead.
 _TOKENS = {
     "END": rb"\Z|(?=[\n#])",
     "ID": _ID + _LONGER,
     "QUALIFIED_ID": _ID + rb"\." + _ID + _LONGER,
     "UNQUOTED_STRING": rb"[A-Za-z_\x80-\xff][A-Za-z_0-9\x80-\xff._:/-]*+",
-    "STRING": rb"'(?:[^'\\\n\0]++|\\[^\n\0]|'')*'",
+    "STRING": rb"(?:'(?:[^'\\\n\0]++|\\[^\n\0])*+')++",
     "REAL": rb"[-+]?[0-9]*+\.[0-9]*+(?:[Ee][-+]?[0-9]+)?",
     "INTEGER": rb"[-+]?(?:0x[0-9a-fA-F]+|[0-9]+)[a-zA-Z]*",
     "EQUALS": rb"=",

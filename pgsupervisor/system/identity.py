@@ -23,8 +23,8 @@ import os
 import pwd
 import sys
 import threading
-from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
+from types import TracebackType
 
 # A codec is a module, loaded when it is first asked for; a thread that acts might not be allowed to read it.
 for _codec in ("ascii", "utf-8"):
@@ -76,12 +76,13 @@ _MACHINES = {
     "s390x": _Calls(setgroups=206, setresuid=208, setresgid=210),
 }
 
-_UNCHANGED = -1
+_UNCHANGED = ctypes.c_long(-1)
 
 _PR_SET_PDEATHSIG = 1
 _PR_GET_PDEATHSIG = 2
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc = ctypes.PyDLL(None, use_errno=True)
+"""libc; no other thread of ours takes a turn while it is called, for nothing that is called here waits for anything."""
 
 _machine = os.uname().machine if sys.maxsize > 1 << 32 else ""
 """What the numbers are looked up by; a 32-bit program has others."""
@@ -104,8 +105,10 @@ class _Identity:
 class _Thread(threading.local):
     """What is known of the present thread: as whom it acts, and who it is."""
 
-    acting: User | None = None
-    itself: _Identity | None = None
+    def __init__(self) -> None:
+        self.acting: User | None = None
+        self.itself: _Identity | None = None
+        self.before: list[User | None] = []  # as whom it goes on, each time that it is done with something as another
 
 
 _thread = _Thread()
@@ -121,42 +124,46 @@ def our_uid() -> int:
     return os.geteuid() if _thread.itself is None else _thread.itself.uid
 
 
-@contextlib.contextmanager
-def acting_as(who: User | None) -> Iterator[None]:
+class _Turn(contextlib.ContextDecorator):
+    """A while in which the thread that enters it is somebody else; afterwards it is who it was before."""
+
+    def __exit__(
+        self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
+    ) -> None:
+        before = _thread.before.pop()
+        if before is not _thread.acting:
+            _be(before)
+
+
+class acting_as(_Turn):  # noqa: N801 - it is used as a verb
     """Do what follows in this thread as another user. None, or one who is no other, changes nothing.
 
     To be used where nothing is awaited and no thread is started: that one would act, too.
 
     Raises OSError if we may not, being neither root nor that user.
     """
-    if who is None or who.uid == os.geteuid():
-        yield
-    else:
-        with _being(who):
-            yield
+
+    def __init__(self, who: User | None) -> None:
+        self._who = who
+
+    def __enter__(self) -> None:
+        before = _thread.acting
+        if self._who is not None and self._who.uid != os.geteuid():
+            _be(self._who)
+        _thread.before.append(before)
 
 
-@contextlib.contextmanager
-def as_ourselves() -> Iterator[None]:
+class as_ourselves(_Turn):  # noqa: N801 - it is used as a verb
     """Do what follows in this thread as the user that the process is, though the thread may be acting.
 
     It is for what no other user has a hand in, such as /proc.
     """
-    with _being(None):
-        yield
 
-
-@contextlib.contextmanager
-def _being(who: User | None) -> Iterator[None]:
-    before = _thread.acting
-    if who is before:
-        yield
-        return
-    _be(who)
-    try:
-        yield
-    finally:
-        _be(before)
+    def __enter__(self) -> None:
+        before = _thread.acting
+        if before is not None:
+            _be(None)
+        _thread.before.append(before)
 
 
 def _be(who: User | None) -> None:
@@ -167,30 +174,36 @@ def _be(who: User | None) -> None:
     itself = _Identity(os.geteuid(), os.getegid(), tuple(os.getgroups()), _death_signal())
     try:
         calls = _calls()
-        _set_groups(calls, who.groups)
-        _call(calls.setresgid, _UNCHANGED, who.gid, _UNCHANGED)
-        _call(calls.setresuid, _UNCHANGED, who.uid, _UNCHANGED)
+        _set_groups(calls, who.groups)  # if that is refused, nothing is to be taken back
+    except OSError as error:
+        raise _refused(who, error) from error
+    try:
+        _call(calls.setresgid, _UNCHANGED, ctypes.c_long(who.gid), _UNCHANGED)
+        _call(calls.setresuid, _UNCHANGED, ctypes.c_long(who.uid), _UNCHANGED)
         _die_with_parent_by(itself.death_signal)
     except OSError as error:
         _return(itself)
-        raise OSError(error.errno, f"cannot act as the user {who.name}: {error.strerror}") from error
+        raise _refused(who, error) from error
     _thread.acting, _thread.itself = who, itself
 
 
 def _return(itself: _Identity) -> None:
     """Be oneself again."""
-    calls = _calls()
     try:
+        calls = _calls()
         # With the user come the capabilities for the rest (capabilities(7)).
-        _call(calls.setresuid, _UNCHANGED, itself.uid, _UNCHANGED)
-        _call(calls.setresgid, _UNCHANGED, itself.gid, _UNCHANGED)
-        if tuple(os.getgroups()) != itself.groups:
-            _set_groups(calls, itself.groups)
+        _call(calls.setresuid, _UNCHANGED, ctypes.c_long(itself.uid), _UNCHANGED)
+        _call(calls.setresgid, _UNCHANGED, ctypes.c_long(itself.gid), _UNCHANGED)
+        _set_groups(calls, itself.groups)
         _die_with_parent_by(itself.death_signal)
     except OSError:
         # Whatever this thread did next, it would do as somebody else. The servers run on without us.
         os.abort()
     _thread.acting = _thread.itself = None
+
+
+def _refused(who: User, error: OSError) -> OSError:
+    return OSError(error.errno, f"cannot act as the user {who.name}: {error.strerror}")
 
 
 def _death_signal() -> int:
@@ -213,12 +226,11 @@ def _calls() -> _Calls:
         raise OSError(errno.ENOSYS, why) from None
 
 
-def _set_groups(calls: _Calls, groups: Sequence[int]) -> None:
-    _call(calls.setgroups, len(groups), (ctypes.c_uint * len(groups))(*groups))
+def _set_groups(calls: _Calls, groups: tuple[int, ...]) -> None:
+    _call(calls.setgroups, ctypes.c_long(len(groups)), (ctypes.c_uint * len(groups))(*groups))
 
 
-def _call(number: int, *arguments: int | ctypes.Array[ctypes.c_uint]) -> None:
-    wide = (ctypes.c_long(each) if isinstance(each, int) else each for each in arguments)
-    if _libc.syscall(ctypes.c_long(number), *wide) != 0:
+def _call(number: int, *arguments: ctypes.c_long | ctypes.Array[ctypes.c_uint]) -> None:
+    if _libc.syscall(ctypes.c_long(number), *arguments) != 0:
         error = ctypes.get_errno()
         raise OSError(error, os.strerror(error))

@@ -40,17 +40,11 @@ from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import controldata, pidfile
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.postgres.owner import as_owner
+from pgsupervisor.postgres.owner import as_owner, found_once
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.kept import Usage
-from pgsupervisor.supervision.life import (
-    FilesChanged,
-    Life,
-    Spawned,
-    SpawnFailed,
-    Unlocked,
-)
+from pgsupervisor.supervision.life import FilesChanged, Life, Spawned, SpawnFailed, Unlocked
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.identity import acting_as
 from pgsupervisor.system.process import Process
@@ -182,7 +176,8 @@ class HostedPostmaster:
         self._follow()
         self._attend_log()
         if (running := self._running) is None:
-            await self._look_for_one()
+            with found_once():
+                await self._look_for_one()
         else:
             self._attend(running)
             whole = self._resumed is not None and bool(self._resumed.whole)
@@ -217,7 +212,8 @@ class HostedPostmaster:
         self._rewritten_again = False
         self._locked.forget()
         try:
-            await self._spawn(self._spec)
+            with found_once():
+                await self._spawn(self._spec)
         finally:
             self._spawning = None
         if self._rewritten_again:

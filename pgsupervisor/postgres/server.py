@@ -145,6 +145,7 @@ class Server:
             return None
         return written
 
+    @owner.found_once()
     def start(
         self,
         logfile: LogFile | None = None,
@@ -194,10 +195,11 @@ class Server:
                 _at_exit[self] = os.getpid()
 
     def _spawn(self, output: int, extra: Mapping[str, str]) -> subprocess.Popen[bytes]:
-        if self.daemon_path is None:
+        program = self.daemon_path
+        if program is None:
             raise ClusterStartupError(f"{self.installation.version} has no postgres; choose another installation")
         arguments = command.postgres_command(
-            self.daemon_path, self.data_directory, config_file=self.config_file, settings=self._given
+            program, self.data_directory, config_file=self.config_file, settings=self._given
         )
         run_as = self.run_as
         environment = command.environment(os.environ, run_as=run_as, extra=extra)
@@ -205,7 +207,7 @@ class Server:
             return spawn(arguments, environment=environment, output=output, run_as=run_as)
         except PermissionError as error:
             who = "" if run_as is None else f" as the user {run_as.name}"
-            why = f"cannot run {self.daemon_path}{who}: {error.strerror}"
+            why = f"cannot run {program}{who}: {error.strerror}"
             raise ClusterStartupError(why, {"command": arguments}) from error
 
     def send(self, number: signal.Signals) -> None:

@@ -303,11 +303,16 @@ class Installation:
             return str(Path(directory).absolute()) if directory else None
         return self._executable(name)
 
-    @as_ourselves()
     def _executable(self, name: str) -> str | None:
         """Return the path of a program, or None if there is none that we may execute."""
         bindir = self._path("bindir")
-        return None if bindir is None else shutil.which(str(Path(bindir, name)))
+        if bindir is None:
+            return None
+        path = os.path.join(bindir, name)
+        if _may_be_executed(path):  # as a rule by any user, so also by him as whom this thread may be acting
+            return path
+        with as_ourselves():
+            return path if _may_be_executed(path) else None
 
     def __getattr__(self, name: str) -> str | None:
         if name in self.pg_directories or name in self.pg_executables:
@@ -324,6 +329,10 @@ class Installation:
 
     def __hash__(self) -> int:
         return hash((self._path("bindir"), self.version))
+
+
+def _may_be_executed(path: str) -> bool:
+    return os.access(path, os.X_OK, effective_ids=True) and os.path.isfile(path)
 
 
 def _default(postgres: str, bindir: str, setting: str) -> str:

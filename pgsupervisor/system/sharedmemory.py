@@ -6,6 +6,8 @@ processes these are, their memory maps tell: there a segment stands as `/SYSV` w
 
 from __future__ import annotations
 
+import ctypes
+import errno
 from pathlib import Path
 from typing import TypeAlias
 
@@ -16,15 +18,20 @@ Segment: TypeAlias = tuple[int, int]
 
 _ALL_BITS = 0xFFFFFFFF
 
+_libc = ctypes.CDLL(None, use_errno=True)
+
 
 def attached(segment: Segment) -> int:
     """Return how many processes are attached to a segment; 0 if there is no such segment, or nobody may know."""
-    return _attached().get(_plain(segment), 0)
+    # The table has everybody's segments, and after a shutdown, as a rule, not this one.
+    return _attached().get(_plain(segment), 0) if _is_any(segment[0]) else 0
 
 
 def in_use(key: int) -> Segment | None:
     """Return the segment with a key to which anybody is attached; None if there is none."""
     wanted = key & _ALL_BITS
+    if not _is_any(key):
+        return None
     return next((each for each, count in _attached().items() if count and each[0] == wanted), None)
 
 
@@ -57,7 +64,12 @@ def is_attached(pid: int, segment: Segment) -> bool:
         return False
 
 
-@as_ourselves()
+def _is_any(key: int) -> bool:
+    """Tell whether there is a segment with a key, or nobody can say."""
+    # Nothing is asked of the segment but its id, which takes no permission (shmget(2)).
+    return bool(_libc.shmget(ctypes.c_int(key), ctypes.c_size_t(0), 0) >= 0) or ctypes.get_errno() != errno.ENOENT
+
+
 def _attached() -> dict[Segment, int]:
     """Return how many processes are attached to each segment that there is."""
     try:

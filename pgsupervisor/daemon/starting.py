@@ -137,21 +137,23 @@ def start(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -
     owner = touched_by(spec.data_directory, spec.user)
     with _output(spec, cluster.run_as) as log:
         offset = end_of(log.fileno())
-        enclosure.prepare()
-        environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
+        with as_ourselves():
+            enclosure.prepare()
+            environment = command.oom_environment(oom.ordinary()) | dict(spec.environment)
         cluster.start(log, spec.server_settings, environment=environment, detach=True)
     child = cluster.daemon_process
     if child is None:
         raise CannotStartError(f"somebody else started a server on {spec.data_directory} at this moment")
-    enclosure.enclose(child.pid, whole=True)
-    try:
-        process = Process(child.pid)
-    except OSError:
-        # No descriptor is left. Nobody could hold it, or hear of its end: then rather none, and later another.
-        child.send_signal(signal.SIGQUIT)
-        child.wait()
-        raise
-    oom.lower(child.pid, oom.PROTECTED)
+    with as_ourselves():
+        enclosure.enclose(child.pid, whole=True)
+        try:
+            process = Process(child.pid)
+        except OSError:
+            # No descriptor is left. Nobody could hold it, or hear of its end: then rather none, and later another.
+            child.send_signal(signal.SIGQUIT)
+            child.wait()
+            raise
+        oom.lower(child.pid, oom.PROTECTED)
     return Running(spec, installation, cluster, process, child, offset, owner)
 
 

@@ -7,6 +7,7 @@ needs PostgreSQL's own judgement, its configuration, is asked of it (`configurat
 
 from __future__ import annotations
 
+import contextlib
 import os
 import stat
 import subprocess
@@ -20,7 +21,7 @@ from pgsupervisor.postgres.command import Settings
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.system.guarded import beginning_of
-from pgsupervisor.system.identity import User, as_ourselves, our_uid
+from pgsupervisor.system.identity import User, acting, as_ourselves, our_uid
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import run
 from pgsupervisor.system.safepath import user_name
@@ -141,13 +142,23 @@ def _without_severity(line: str) -> str:
     return message.strip() if colon and severity.isupper() else line.strip()
 
 
-@as_ourselves()
 def ownership_problem(data_directory: str, run_as: User | None) -> str | None:
     """Return why a server that runs as `run_as` could not have a data directory, by whose that is; None if it could.
 
     None too if there is no such directory. It is the first thing to ask: nothing else is ours to find out about a
     directory of another user, whose server we can neither start nor stop. Raises OSError.
     """
+    who = acting()
+    if who is not None and who == run_as:
+        # As a rule it is as it should be, and he who has it sees that himself.
+        with contextlib.suppress(OSError):
+            if os.stat(data_directory).st_uid == who.uid != 0:
+                return None
+    return _ownership_problem(data_directory, run_as)
+
+
+@as_ourselves()
+def _ownership_problem(data_directory: str, run_as: User | None) -> str | None:
     try:
         facts = os.stat(data_directory)
     except (FileNotFoundError, NotADirectoryError):

@@ -90,14 +90,16 @@ class RotatedLog:
     @contextlib.contextmanager
     def accessed(self) -> Iterator[None]:
         """Do what follows in this thread to the log and its archives as who may."""
-        who = self._who if self._who_is_known else self._find_out()
-        with as_ourselves() if who is None else acting_as(who):
-            yield
+        if self._who is not None:
+            with acting_as(self._who):
+                yield
+        else:
+            with as_ourselves(), acting_as(None if self._who_is_known else self._find_out()):
+                yield
 
     def _find_out(self) -> User | None:
         try:
-            with as_ourselves():
-                safe = weakness(os.path.dirname(self.path)) is None
+            safe = weakness(os.path.dirname(self.path)) is None
         except OSError:
             return self._whose()  # it is not there, or was not a moment ago
         self._who = None if safe else self._whose()

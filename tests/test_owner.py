@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import asyncio
+import contextvars
 import os
 from pathlib import Path
 
@@ -9,8 +11,9 @@ import pytest
 from people import as_root
 
 from pgsupervisor.errors import ClusterError
+from pgsupervisor.postgres import owner
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.postgres.owner import as_owner, run_as, touched_by
+from pgsupervisor.postgres.owner import as_owner, found_once, run_as, touched_by
 from pgsupervisor.system.identity import NOBODY, User, acting_as, user
 
 NOBODYS_PROGRAM = "#!/bin/sh\necho postgres '(PostgreSQL)' 18.$(id -u)\n"
@@ -85,6 +88,51 @@ def _program(directory: Path) -> Path:
 
 def _asked_by(directory: Path) -> int:
     return Installation.from_bindir(directory).version_info[1]
+
+
+@pytest.fixture
+def looked_up(monkeypatch: pytest.MonkeyPatch) -> list[str | int]:
+    """The users who were looked up."""
+    asked: list[str | int] = []
+
+    def noted(name_or_uid: str | int) -> User:
+        asked.append(name_or_uid)
+        return user(name_or_uid)
+
+    monkeypatch.setattr(owner, "user", noted)
+    return asked
+
+
+def test_found_once(short_directory: Path, looked_up: list[str | int]) -> None:
+    """In one thing that is done, also in threads, a user is looked up once; one who is not known, again and again."""
+    path = str(short_directory)
+
+    async def done() -> contextvars.Context:
+        with found_once():
+            await asyncio.to_thread(run_as, path, "daemon")
+            with found_once():
+                assert run_as(path, "daemon") == await asyncio.to_thread(run_as, path, "daemon") == user("daemon")
+            for _ in range(2):
+                with pytest.raises(ClusterError):
+                    await asyncio.to_thread(run_as, path, "pgs-ghost")
+            return contextvars.copy_context()
+
+    inherited = asyncio.run(done())
+    assert looked_up == ["daemon", "pgs-ghost", "pgs-ghost"]
+    assert inherited.run(run_as, path, "daemon") == run_as(path, "daemon")
+    assert looked_up[3:] == ["daemon", "daemon"]
+
+
+@as_root
+def test_found_once_by_who_acts(short_directory: Path, server_user: User, looked_up: list[str | int]) -> None:
+    """Who does something as a cluster's owner has found out who that is; the next who does, finds the next owner."""
+    path = str(short_directory)
+    with as_owner(path, None):
+        assert (run_as(path, None), touched_by(path, None)) == (server_user, server_user)
+    assert looked_up == [server_user.uid]
+    os.chown(short_directory, NOBODY.uid, NOBODY.gid)
+    with as_owner(path, None):
+        assert os.geteuid() == NOBODY.uid
 
 
 @as_root

@@ -10,7 +10,7 @@ from pathlib import Path
 
 import pytest
 
-from pgsupervisor.system.sharedmemory import Segment, attached, is_attached, may_have_been
+from pgsupervisor.system.sharedmemory import Segment, attached, in_use, is_attached, may_have_been
 
 _IPC_CREAT, _IPC_EXCL, _IPC_RMID = 0o1000, 0o2000, 0
 _LIBC = ctypes.CDLL(None, use_errno=True)
@@ -52,6 +52,18 @@ def test_attached(key: int) -> None:
             others = [(key + 1, number), (key, number + 1)]
             assert [(attached(each), is_attached(os.getpid(), each)) for each in others] == [(0, False)] * 2
         assert (attached(made), is_attached(os.getpid(), made)) == (0, False)
+
+
+@pytest.mark.parametrize("key", [0x5047_0000, 0x7F00_0000, -0x5047_0000])
+def test_in_use(key: int) -> None:
+    """A segment is found by its key, with its sign or without, while anybody is attached to it."""
+    with segment(key) as made:
+        key, number = made
+        assert in_use(key) is None
+        with attachment(made):
+            assert [in_use(each) for each in (key, key % 2**64)] == [(key % 2**32, number)] * 2
+            assert in_use(key + 1) is None
+    assert in_use(key) is None
 
 
 def test_may_have_been() -> None:

@@ -35,16 +35,37 @@ def up_since() -> float:
 @as_ourselves()
 def known_as(number: int) -> list[int]:
     """Return the ids, as we see them, of the processes that have the id `number` in their own eyes."""
-    return [pid for pid in psutil.pids() if _own_number(pid) == number]
+    # As a rule all are where we are, and to see that is a tenth of the work.
+    here = _namespace("self") if len(_numbers("self")) == 1 else None
+    return [pid for pid in psutil.pids() if _own_number(pid, here) == number]
 
 
-def _own_number(pid: int) -> int | None:
-    """Return a process's id in its own namespace, the innermost; None if it has ended or is not ours to look at."""
+def _own_number(pid: int, here: str | None) -> int | None:
+    """Return a process's id in its own namespace, the innermost; None if it has ended or is not ours to look at.
+
+    In the namespace that is `here` they are the numbers that /proc has.
+    """
     try:
-        status = Path(f"/proc/{pid}/status").read_bytes()
+        if here is not None and _namespace(pid) == here:
+            return pid
+        numbers = _numbers(pid)
     except OSError:
         return None
+    # A kernel without such namespaces has but one number for a process.
+    return numbers[-1] if numbers else pid
+
+
+def _numbers(pid: int | str) -> list[int]:
+    """Return the ids of a process in the namespace that /proc is of, and in each further in that it is in."""
+    status = Path(f"/proc/{pid}/status").read_bytes()
     # As bytes: of all that Python takes for the end of a line in a text, a process can have most in its name.
     lines = [line for line in status.split(b"\n") if line.startswith(b"NSpid:")]
-    # A kernel without such namespaces has but one number for a process.
-    return int(lines[0].split()[-1]) if lines else pid
+    return [int(number) for number in lines[0].split()[1:]] if lines else []
+
+
+def _namespace(pid: int | str) -> str | None:
+    """Return the name of the namespace that a process is in; None if it has ended or is not ours to look at."""
+    try:
+        return os.readlink(f"/proc/{pid}/ns/pid")
+    except OSError:
+        return None

@@ -14,7 +14,6 @@ import os
 import re
 import socket
 from itertools import islice
-from pathlib import Path
 
 import psutil
 
@@ -131,7 +130,7 @@ def unix_problems(directories: list[str], port: int, run_as: User | None) -> lis
 
 def _writable(directory: str, run_as: User | None) -> bool:
     """Tell whether a server could make its socket there."""
-    return Path(directory).is_dir() and may(run_as, directory, os.W_OK) and may(run_as, directory, os.X_OK)
+    return os.path.isdir(directory) and may(run_as, directory, os.W_OK) and may(run_as, directory, os.X_OK)
 
 
 def _in_use(path: str) -> bool:

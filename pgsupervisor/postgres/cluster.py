@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable
+from functools import cached_property
 from pathlib import Path
 from types import TracebackType
 from typing import Self
@@ -47,25 +48,24 @@ class Cluster(Server):
         config_file: str | os.PathLike[str] | None = None,
     ) -> None:
         super().__init__(installation, data_directory, user=user, config_file=config_file)
-        self._settings = ConfigFile(
+        self._entered: list[bool] = []
+
+    @cached_property
+    def settings(self) -> ConfigFile:
+        """The settings in the cluster's configuration files, as a mapping; always the same object."""
+        return ConfigFile(
             self.config_file or Path(self.data_directory, "postgresql.conf"),
             auto_file=Path(self.data_directory, "postgresql.auto.conf"),
         )
-        self._entered: list[bool] = []
-
-    @property
-    def settings(self) -> ConfigFile:
-        """The settings in the cluster's configuration files, as a mapping; always the same object."""
-        return self._settings
 
     @property
     def hba_file(self) -> str:
         """The path of its pg_hba.conf: the setting `hba_file` as it is written, or its default."""
-        return self._settings.get("hba_file") or str(Path(self.data_directory, "pg_hba.conf"))
+        return self.settings.get("hba_file") or str(Path(self.data_directory, "pg_hba.conf"))
 
     def initialized(self) -> bool:
         """Tell whether the directory looks like a data directory: with a postgresql.conf, and a directory `base`."""
-        return Path(self._settings.path).exists() and Path(self.data_directory, "base").is_dir()
+        return Path(self.settings.path).exists() and Path(self.data_directory, "base").is_dir()
 
     def init(
         self,

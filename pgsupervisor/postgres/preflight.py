@@ -200,15 +200,14 @@ def _program_problems(installation: Installation, run_as: User | None) -> list[s
 
 
 def _directory_problems(data_directory: str, run_as: User | None) -> list[str]:
-    path = Path(data_directory)
     try:
         problem = ownership_problem(data_directory, run_as)
         if problem is not None:
             return [problem]
-        facts = path.stat()
-        if not path.is_dir():
+        facts = os.stat(data_directory)
+        if not stat.S_ISDIR(facts.st_mode):
             return [f"{data_directory} is not a directory"]
-        path.joinpath("PG_VERSION").exists()
+        Path(data_directory, "PG_VERSION").exists()
     except FileNotFoundError:
         return [f"{data_directory} does not exist: make it with initdb, or mount it"]
     except OSError as error:

@@ -17,7 +17,7 @@ import os
 import select
 import signal
 import subprocess
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
@@ -93,19 +93,20 @@ def works_in(pid: int, directory: str) -> bool | None:
     Raises FileNotFoundError if there is no such process, or no such directory.
     """
     try:
-        return Path(f"/proc/{pid}/cwd").samefile(directory)
+        return os.path.samestat(os.stat(f"/proc/{pid}/cwd"), os.stat(directory))
     except PermissionError:
         return None
 
 
-def at_work_in(directory: str) -> Iterator[int]:
-    """Yield the ids of the processes that work in a directory, as far as we may know; each may have ended since."""
+@as_ourselves()
+def at_work_in(directory: str) -> list[int]:
+    """Return the ids of the processes that work in a directory, as far as we may know; each may have ended since."""
+    found = []
     for pid in psutil.pids():
-        at_work = None
         with contextlib.suppress(FileNotFoundError, NotADirectoryError, ProcessLookupError):
-            at_work = works_in(pid, directory)
-        if at_work:
-            yield pid
+            if works_in(pid, directory):
+                found.append(pid)
+    return found
 
 
 class Process:

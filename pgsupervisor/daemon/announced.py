@@ -14,10 +14,11 @@ def news(running: Running) -> Iterator[Fact]:
 
     Raises OSError if that cannot be read.
     """
-    written = running.cluster.announced()
-    recovery = controldata.recovery(running.spec.data_directory)
-    if written is None or written.pid != running.process.pid:
+    # As long as it lives, nobody else can have its number, and what is there under it is its own.
+    written = running.cluster.announced_by(running.process) if running.process.alive() else None
+    if written is None:
         return
+    recovery = controldata.recovery(running.spec.data_directory)
     running.port, running.socket_directory = written.port, written.socket_directory
     # A postmaster whose processes crashed makes its shared memory anew, and stays `ready` all the while.
     crashed = running.ready and None not in {written.shared_memory, running.memory}

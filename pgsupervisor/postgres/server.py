@@ -119,7 +119,7 @@ class Server:
         if server is None:
             return None
         with server:
-            return self._announced_by(server)
+            return self.announced_by(server)
 
     def ready_for_connections(self) -> bool | None:
         """Tell whether the server takes connections; None if there is no server.
@@ -131,11 +131,11 @@ class Server:
         if server is None:
             return None
         with server:
-            written = self._announced_by(server)
+            written = self.announced_by(server)
             return written is not None and written.status == "ready"
 
-    def _announced_by(self, server: Process) -> PidFile | None:
-        """Return what a server has written in postmaster.pid.
+    def announced_by(self, server: Process) -> PidFile | None:
+        """Return what the server that is held says of itself in postmaster.pid; None if that is not a word yet.
 
         What an earlier server left there is none of it, even if that one had the same process id, as happens in
         containers.
@@ -280,7 +280,7 @@ class Server:
         if server is None:
             raise self._not_started() if self._expected else self._not_running()
         with server:
-            while (written := self._announced_by(server)) is None or written.status != "ready":
+            while (written := self.announced_by(server)) is None or written.status != "ready":
                 left = deadline - time.monotonic()
                 if server.wait(min(delay, left)):
                     raise self._not_started()

@@ -136,6 +136,17 @@ def test_found_once_by_who_acts(short_directory: Path, server_user: User, looked
 
 
 @as_root
+def test_a_directory_that_comes_late(tmp_path: Path, server_user: User) -> None:
+    """That a directory is nobody's yet is not held to while something is done: it may be there in a moment."""
+    path = tmp_path / "late"
+    with found_once():
+        assert run_as(str(path), None) is None
+        path.mkdir()
+        os.chown(path, server_user.uid, server_user.gid)
+        assert run_as(str(path), None) == server_user
+
+
+@as_root
 def test_as_whom_programs_are_asked(short_directory: Path, server_user: User) -> None:
     """Root runs no program that somebody else could exchange: it is asked as its owner, or as nobody."""
     os.chown(short_directory, 0, 0)

@@ -59,9 +59,10 @@ def run_as(data_directory: str, name: str | None) -> User | None:
     if found is None or found.over:
         return _find(data_directory, name)
     which = (data_directory, name)
-    if which not in found.users:
-        found.users[which] = _find(data_directory, name)
-    return found.users[which]
+    who = found.users.get(which)
+    if who is None:  # nobody is no answer: the directory may be there in a moment, or its disk
+        who = found.users[which] = _find(data_directory, name)
+    return who
 
 
 def touched_by(data_directory: str, name: str | None) -> User | None:

@@ -21,9 +21,9 @@ import socket
 import struct
 from collections.abc import Sequence
 from collections.abc import Set as AbstractSet
-from dataclasses import dataclass
 
 from pgsupervisor.system.safepath import owner, user_name
+from pgsupervisor.values import frozen
 
 _CREDENTIALS = struct.Struct("3i")
 """struct ucred (unix(7)): process, user and group."""
@@ -57,7 +57,7 @@ ORDERS = _CLUSTER_ORDERS | {
 """The methods that change something."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Peer:
     """The process at the other end, as it was when it connected."""
 
@@ -72,7 +72,7 @@ def peer_of(connection: socket.socket) -> Peer:
     return Peer(*_CREDENTIALS.unpack(credentials))
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Who:
     """Who asks: the number of a user, his name, or that number again if he has none, and the names of his groups."""
 
@@ -81,7 +81,7 @@ class Who:
     groups: AbstractSet[str] = frozenset()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Whose:
     """Whose a cluster is: its OS user, by name or by number (None: nobody knows), and whom else its `allow` names."""
 

@@ -16,7 +16,6 @@ import asyncio
 import select
 import socket
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
 from typing import TypeAlias
 
 from pgsupervisor.control.access import Peer, peer_of
@@ -30,6 +29,7 @@ from pgsupervisor.control.protocol import (
     encode_reply,
 )
 from pgsupervisor.errors import MalformedMessageError
+from pgsupervisor.values import frozen
 
 _MAX_UNREAD = 1024 * 1024
 
@@ -92,7 +92,7 @@ It passes the call's turn on.
 """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class BrokenOff:
     """A conversation that can be gone on with.
 

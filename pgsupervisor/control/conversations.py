@@ -13,7 +13,6 @@ import os
 import resource
 import socket
 from collections.abc import Callable, Coroutine, Iterable, Sequence
-from dataclasses import dataclass
 from functools import partial
 from typing import Final, TypeAlias
 
@@ -22,6 +21,7 @@ from pgsupervisor.control.access import ORDERS, peer_of
 from pgsupervisor.control.connection import BrokenOff, Call, converse
 from pgsupervisor.control.household import Households
 from pgsupervisor.control.protocol import Reply
+from pgsupervisor.values import frozen
 
 MAX_CONNECTIONS: Final = 64
 """Connections that one user may have at a time; more are turned away at once, and nobody else notices."""
@@ -45,7 +45,7 @@ Mistake: TypeAlias = Callable[[str, Exception], None]
 """Is told of a mistake of ours, with the name of the method that made it."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Handed:
     """A conversation that is handed over.
 

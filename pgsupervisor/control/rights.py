@@ -12,11 +12,11 @@ import asyncio
 import os
 from collections.abc import Iterable
 from concurrent.futures import Executor
-from dataclasses import dataclass
 
 from pgsupervisor.control.access import Peer, Who, Whose, groups_of, may, owner_of, user_of
 from pgsupervisor.supervision.kept import Kept
 from pgsupervisor.supervision.supervisor import Supervisor
+from pgsupervisor.values import frozen
 
 _CONTROL = "io.pgsupervisor.Start"
 """A method for all those that are about a cluster."""
@@ -25,7 +25,7 @@ _EVERYTHING = "io.pgsupervisor.StopDaemon"
 """A method that is only for those who may do everything."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Seen:
     """What a caller may see whole: `everything`, or the clusters with these names, and what happened to them."""
 

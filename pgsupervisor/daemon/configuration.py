@@ -15,7 +15,6 @@ import os
 import tempfile
 from collections.abc import Callable, Sequence
 from concurrent.futures import Executor
-from dataclasses import dataclass
 from functools import partial
 from typing import TypeVar
 
@@ -32,6 +31,7 @@ from pgsupervisor.supervision.configuration import Prospects, Setting
 from pgsupervisor.supervision.kept import Assignments, Undo
 from pgsupervisor.system.guarded import content_of
 from pgsupervisor.system.rewrite import rewrite
+from pgsupervisor.values import frozen
 
 Answer = TypeVar("Answer")
 
@@ -98,7 +98,7 @@ def _settings(cluster: Cluster) -> Sequence[Setting]:
     return verdict.settings(written, probe.inspect(cluster) if cluster.running() else None)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Rewriting:
     """A file that is to say something else; what it said before must still be what it says when it is rewritten."""
 

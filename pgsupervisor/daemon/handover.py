@@ -13,7 +13,6 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from dataclasses import dataclass
 from itertools import chain
 
 import msgspec
@@ -26,11 +25,12 @@ from pgsupervisor.supervision.events import Event
 from pgsupervisor.supervision.life import Life
 from pgsupervisor.system.identity import User
 from pgsupervisor.system.sharedmemory import Segment
+from pgsupervisor.values import frozen
 
 FORMAT = 1
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class StartedBy:
     """What the inventory said of a cluster when its server was started, of what counts until it is started again."""
 
@@ -42,7 +42,7 @@ class StartedBy:
     logfile: str
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Server:
     """A postmaster that is held by its `pidfd`, and what is known of it (`daemon.running.Running`).
 
@@ -65,7 +65,7 @@ class Server:
     in_force: Mapping[str, str]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Cluster:
     """A cluster: its life, its server if one is held, and what is known besides (`daemon.hosting.HostedPostmaster`).
 
@@ -90,7 +90,7 @@ class Cluster:
         return orphans if self.server is None else (self.server.pidfd, *orphans)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Handover:
     """Everything.
 
@@ -116,7 +116,7 @@ class Handover:
         return (*self.endpoint, *self.signals, *clients, *pidfds)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Document:
     """A handover, and how it is written."""
 

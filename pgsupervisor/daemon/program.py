@@ -14,13 +14,13 @@ import signal
 import subprocess
 import sys
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
 from typing import BinaryIO, NoReturn, Self
 
 from pgsupervisor.errors import UpgradeError
 from pgsupervisor.system import standard
 from pgsupervisor.system.process import run
 from pgsupervisor.system.signals import HEARD
+from pgsupervisor.values import frozen
 
 TRIAL = "--trial"
 """The option with which a program only says its version, if it could go on from the document on its standard input."""
@@ -32,7 +32,7 @@ _TRIAL_TIME = 30.0
 """Seconds that a program has to be tried out."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Program:
     """A Python program, as the interpreter that runs it and the arguments of that."""
 

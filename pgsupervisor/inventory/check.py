@@ -10,7 +10,6 @@ from __future__ import annotations
 import os
 from collections import defaultdict
 from collections.abc import Callable, Iterable, Mapping
-from dataclasses import dataclass
 from pathlib import Path
 
 from pgsupervisor.inventory.convert import Place
@@ -19,6 +18,7 @@ from pgsupervisor.postgres.addresses import split_list
 from pgsupervisor.postgres.configfile import ConfigFile
 from pgsupervisor.postgres.owner import as_owner, touched_by
 from pgsupervisor.system.identity import NOBODY
+from pgsupervisor.values import frozen
 
 Configured = Callable[[ClusterSpec], Mapping[str, str] | None]
 """What a cluster's own configuration files say of `port` and `unix_socket_directories`; None: nobody can tell."""
@@ -42,7 +42,7 @@ def configured_by_files(cluster: ClusterSpec, names: Iterable[str] = _ASKED) -> 
     return {name: value for name, value in said.items() if value is not None}
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Claim:
     """What a cluster needs for itself alone: the `key` of the inventory, the `thing`, and the thing in `words`.
 

@@ -10,7 +10,6 @@ import difflib
 import json
 import re
 from collections.abc import Iterable
-from dataclasses import dataclass
 from functools import partial
 from pathlib import Path
 from typing import Any, Literal, TypeVar, get_args, get_origin
@@ -21,6 +20,7 @@ from pgsupervisor.errors import InventoryError
 from pgsupervisor.inventory.schema import Bytes, FilePath, LogPath, Seconds
 from pgsupervisor.inventory.spec import ELSEWHERE
 from pgsupervisor.quantities import duration, size
+from pgsupervisor.values import frozen
 
 T = TypeVar("T")
 
@@ -30,7 +30,7 @@ _UNKNOWN = re.compile(r"Object contains unknown field `(.*)`", re.DOTALL)
 _PLACE = re.compile(r" - at `\$\.(?P<field>\w+)(?:\[(?P<index>\d+)\])?`\Z")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A place in an inventory: the file, and the keys that lead there from its top."""
 

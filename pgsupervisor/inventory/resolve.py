@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
 
 from pgsupervisor.inventory.convert import Place, convert, ensure, suggestion
 from pgsupervisor.inventory.schema import (
@@ -21,6 +20,7 @@ from pgsupervisor.inventory.spec import ClusterSpec, DaemonSpec, FrozenMapping, 
 from pgsupervisor.inventory.users import refuse_whom_none_can_be
 from pgsupervisor.paths import DefaultPaths
 from pgsupervisor.postgres.secrets import objection
+from pgsupervisor.values import frozen
 
 _OWN_KEYS = ("config_file", "data_directory", "port")
 """Settings that the supervisor itself must know, because it finds the server by them."""
@@ -29,7 +29,7 @@ _LEAST_MEMORY = 16 << 20
 """Bytes that the smallest server needs; who writes less has forgotten the unit."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Layer:
     """A table that clusters are made of, `[defaults]` or `[clusters.NAME]`: where it is, and what it says itself."""
 

@@ -8,8 +8,9 @@ which is all that the plan of an update (`pgsupervisor.supervision.plan`) needs 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass
 from typing import Literal, TypeVar, get_args
+
+from pgsupervisor.values import frozen
 
 RestartPolicy = Literal["on-failure", "always", "never"]
 StopMode = Literal["smart", "fast", "immediate"]
@@ -53,7 +54,7 @@ class FrozenMapping(Mapping[str, Value]):
         return f"FrozenMapping({self._items!r})"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class InstallationSpec:
     """Where a PostgreSQL is: exactly one of a `pg_config` program, a `bindir`, or the `embedded` wheel."""
 
@@ -63,7 +64,7 @@ class InstallationSpec:
     embedded: bool = False
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class ClusterSpec:
     """One cluster, and how its server is to be kept.
 
@@ -131,7 +132,7 @@ class ClusterSpec:
                 return "is thrown away; choose another `logfile` to have it"
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class DaemonSpec:
     """The daemon itself: the keys of `[daemon]`. `admin_group` is None when no group may do everything."""
 
@@ -144,7 +145,7 @@ class DaemonSpec:
     on_exit: OnExit
 
 
-@dataclass(frozen=True, slots=True, kw_only=True)
+@frozen(kw_only=True)
 class Inventory:
     """A whole inventory, read from the main file `path`; `files` are all the files that it was read from, in order."""
 

@@ -11,7 +11,6 @@ from __future__ import annotations
 import functools
 import os
 from collections.abc import ItemsView, Iterable, Iterator, Mapping, MutableMapping, ValuesView
-from dataclasses import dataclass
 from typing import Protocol, overload
 
 from pgsupervisor.errors import ConfigurationError
@@ -19,6 +18,7 @@ from pgsupervisor.postgres import configtree
 from pgsupervisor.postgres.configtree import Assignment, Configuration, lines_of
 from pgsupervisor.postgres.lexer import fold, parse, parse_commented_out, spell_name, spell_value
 from pgsupervisor.system.rewrite import rewrite
+from pgsupervisor.values import frozen
 
 
 class _Keyed(Protocol):
@@ -151,7 +151,7 @@ class ConfigFile(MutableMapping[str, str]):
         return b"".join(editor.lines)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Change:
     """What shall become of one setting: `spelled` is the value as the file shall have it, or None to take it out."""
 

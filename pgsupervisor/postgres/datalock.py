@@ -24,7 +24,6 @@ from __future__ import annotations
 
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 
 from pgsupervisor.postgres import pidfile
@@ -33,12 +32,13 @@ from pgsupervisor.system import namespaces
 from pgsupervisor.system.process import Process, facts, hold
 from pgsupervisor.system.remote import remote_filesystem
 from pgsupervisor.system.sharedmemory import may_have_been
+from pgsupervisor.values import frozen
 
 _NUMBER = re.compile(r"\s*[+-]?0*[1-9]", re.ASCII)
 """What atoi(3) takes for another number than 0."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Obstacle:
     """What keeps a server from starting, and what to do about it, in words.
 

@@ -15,7 +15,6 @@ import os
 import stat
 import subprocess
 import sys
-from dataclasses import dataclass
 
 from pgsupervisor.errors import ProbeError
 from pgsupervisor.postgres import authfile, command, configtree, datalock, preflight, probe
@@ -26,6 +25,7 @@ from pgsupervisor.postgres.quantity import same
 from pgsupervisor.system.identity import User, as_ourselves, our_uid
 from pgsupervisor.system.permission import may
 from pgsupervisor.system.process import run
+from pgsupervisor.values import frozen
 
 _PATIENCE = 10.0
 """Seconds that the loading of files for TLS may take; as a rule it takes fifty milliseconds."""
@@ -35,7 +35,7 @@ _ROOTS_KEY = 0o037
 """Mode bits that a private key must not have, if the server's user owns it, and if root does."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Lint:
     """What is wrong, in words.
 

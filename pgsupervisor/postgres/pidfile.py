@@ -26,7 +26,6 @@ import contextlib
 import errno
 import os
 import re
-from dataclasses import dataclass
 from pathlib import Path
 from typing import Literal, get_args
 
@@ -35,6 +34,7 @@ from pgsupervisor.system.identity import acting
 from pgsupervisor.system.process import Facts, Process, at_work_in, facts, hold, is_zombie, works_in
 from pgsupervisor.system.safepath import user_name
 from pgsupervisor.system.sharedmemory import Segment
+from pgsupervisor.values import frozen
 
 NAME = "postmaster.pid"
 """The file's name in the data directory."""
@@ -62,7 +62,7 @@ _START_TOLERANCE = 3
 """Seconds between a process's start and the time that it writes in line 3, at most (pg_ctl allows as much)."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class PidFile:
     """What postmaster.pid says; None for what is not written yet, or empty.
 

@@ -17,7 +17,7 @@ import os
 import re
 import subprocess
 from collections.abc import Iterable, Iterator, Mapping
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
 
 from pgsupervisor.errors import ClusterError, InstallationError, ProbeError
@@ -28,6 +28,7 @@ from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lexer import fold
 from pgsupervisor.postgres.quantity import same, show
 from pgsupervisor.system.process import run
+from pgsupervisor.values import frozen
 
 PATIENCE = 10.0
 """Seconds that a server may take for its answers; as a rule it takes a hundredth of one."""
@@ -36,7 +37,7 @@ Part: TypeAlias = Literal["settings"] | Rules
 """What a file is part of: postgresql.conf, pg_hba.conf or pg_ident.conf, each with all that it includes."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Running:
     """A setting that the server has; a row of pg_settings.
 
@@ -58,7 +59,7 @@ class Running:
     pending: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Written:
     """A setting that a file gives, as the server reads it now; a row of pg_file_settings.
 
@@ -74,7 +75,7 @@ class Written:
     error: str | None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mistake:
     """What the server refuses: the file, the line (0: the file as a whole), and why, in the server's words.
 
@@ -91,7 +92,7 @@ class Mistake:
         return f"{self.path}:{self.line}: {self.why}" if self.line else f"{self.path}: {self.why}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Inspection:
     """All that a server answered: `settings` by name in lower case, what is `written`, and the `mistakes` in that."""
 

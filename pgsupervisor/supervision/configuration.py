@@ -7,14 +7,16 @@ can come of a reload. Values only; whoever asks the server makes them.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from typing import Literal, TypeAlias
+
+from pgsupervisor.values import frozen
 
 Verdict: TypeAlias = Literal["applied", "pending restart", "rejected", "unverified"]
 """What came of a reload: all is in force; some waits for a restart; the server refuses some; nobody knows."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """A setting's value before and after, as the server prints it or as a file has it."""
 
@@ -28,7 +30,7 @@ class Change:
         return f"{self.name} {self.was or repr(self.was)} → {self.now or repr(self.now)}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Mistake:
     """What the server refuses: the file, the line (0: the file as a whole), and why, in the server's words.
 
@@ -49,7 +51,7 @@ class Mistake:
         return f"{name}:{self.line} {self.why}" if self.line else f"{name} {self.why}"
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Report:
     """What a server made of its configuration files.
 
@@ -121,7 +123,7 @@ class Report:
         return "; ".join(parts)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Setting:
     """Where one setting stands.
 
@@ -141,7 +143,7 @@ class Setting:
     differs: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Prospects:
     """What the next start of a server would meet, as far as that can be told beforehand.
 

@@ -11,15 +11,16 @@ from __future__ import annotations
 import asyncio
 from collections import deque
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
 from itertools import islice
 from typing import Final, Self
+
+from pgsupervisor.values import frozen
 
 KEPT: Final = 1000
 """How many events are kept."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Event:
     """Something that happened.
 
@@ -36,7 +37,7 @@ class Event:
     facts: Mapping[str, object]
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class News:
     """What a listener has not heard before; `missed` is how many events came before `events` and are kept no more."""
 

@@ -11,6 +11,7 @@ from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.supervision.configuration import Prospects, Setting
 from pgsupervisor.supervision.keeper import Keeper, Post, Postmaster
 from pgsupervisor.supervision.life import Life
+from pgsupervisor.values import frozen
 
 Assignments: TypeAlias = Mapping[str, str | None]
 """Settings by name, with the values that they are to have in a file; None: not to be set there."""
@@ -39,7 +40,7 @@ class HostedConfiguration(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogStart:
     """Where to begin in a log.
 
@@ -57,7 +58,7 @@ LogSource: TypeAlias = Literal["logfile", "collector"]
 """Where a server logs to: the file that the inventory names, and the files of its logging collector."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class LogPiece:
     """A piece of a log, and the position after it. It may begin and end in the middle of a line."""
 
@@ -84,7 +85,7 @@ class HostedLog(Protocol):
         """
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Usage:
     """What a cluster uses: bytes of memory now, and seconds of CPU time since its server began; None: nobody knows."""
 

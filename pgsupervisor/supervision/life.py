@@ -5,12 +5,12 @@ All of them are frozen values without behaviour; what they mean together is `mac
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from enum import IntEnum, StrEnum
 from signal import Signals
 from typing import Literal, Protocol, TypeAlias
 
 from pgsupervisor.supervision.configuration import Report
+from pgsupervisor.values import frozen
 
 StopMode: TypeAlias = Literal["smart", "fast", "immediate"]
 """How a server is asked to stop (PostgreSQL manual, "Shutting Down the Server")."""
@@ -85,7 +85,7 @@ class Policy(Protocol):
         """How long each rung of the ladder may take."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recovery:
     """A server that is not ready yet replays WAL, since a moment in the seconds of the clock that `step` is given."""
 
@@ -93,7 +93,7 @@ class Recovery:
     since: float
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Life:
     """Everything that is known and wanted of one cluster at one moment; replaced, never changed.
 
@@ -141,12 +141,12 @@ class Life:
 # Orders: what the administrator asks for.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Start:
     """The server shall run."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Stop:
     """The server shall not run. `mode` and `timeout` (seconds for each rung) are the policy's unless given."""
 
@@ -154,7 +154,7 @@ class Stop:
     timeout: float | None = None
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Restart:
     """The server shall stop, as by `Stop`, and run again; if it would not come up again, only with `force`."""
 
@@ -163,12 +163,12 @@ class Restart:
     force: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reload:
     """The server shall read its configuration files again."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Kill:
     """The server shall end at once and stay down; its next start begins with crash recovery."""
 
@@ -176,14 +176,14 @@ class Kill:
 # Facts: what happened.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spawned:
     """A postmaster runs: we started it, or it ran before we came (adoption)."""
 
     pid: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SpawnFailed:
     """No postmaster was started. `hopeless`: nor would trying again help, as the data directory stands.
 
@@ -199,19 +199,19 @@ class SpawnFailed:
     outside: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Unlocked:
     """What kept a server from starting on the data directory (`SpawnFailed.locked`) is gone, or has changed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Recovering:
     """The server has begun to replay WAL, and is not ready before that is done, or, on a standby, far enough."""
 
     kind: RecoveryKind
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Ready:
     """The server accepts connections, or, as a standby that does not allow them, is as ready as it gets.
 
@@ -221,12 +221,12 @@ class Ready:
     standby: bool
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reinitialized:
     """A process of the server crashed; the postmaster ended the others, recovers, and goes on as the same process."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Exited:
     """The postmaster has ended.
 
@@ -245,19 +245,19 @@ class Exited:
     outside: bool = False
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Orphaned:
     """Of the processes that outlived a postmaster, `count` are left."""
 
     count: int
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class FilesChanged:
     """The cluster's configuration files say something else than the server was told, or it is not known what it was."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Reloaded:
     """The server `pid` was told to read its files again, and this is what it made of them."""
 
@@ -265,7 +265,7 @@ class Reloaded:
     report: Report
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Timeout:
     """The deadline has passed."""
 
@@ -290,12 +290,12 @@ Event: TypeAlias = Order | Fact
 # Actions: what is to be done about it.
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Spawn:
     """Start a postmaster, or adopt the one that runs; the outcome is Spawned or SpawnFailed."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Signal:
     """Send this to the postmaster. With none yet, a stop signal calls off the start that is under way.
 
@@ -305,12 +305,12 @@ class Signal:
     number: Signals
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class TellToReload:
     """Have the postmaster read its configuration files, and ask what it made of them; the outcome is Reloaded."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class SignalOrphans:
     """Send this to the processes that outlived a postmaster; each that ends is told by Orphaned."""
 

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
 from typing import assert_never
 
 from pgsupervisor.supervision.configuration import Report
 from pgsupervisor.supervision.life import Kill, Life, Order, Reload, Restart, Start, State, Stop
+from pgsupervisor.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Outcome:
     """What came of an order for one cluster: whether it did what it says, the state then, and why not.
 

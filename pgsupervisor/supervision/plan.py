@@ -11,10 +11,11 @@ process is taken only by a restart; what only the supervisor reads costs nothing
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
-from dataclasses import dataclass, fields, replace
+from dataclasses import fields, replace
 from typing import Literal
 
 from pgsupervisor.inventory.spec import ClusterSpec, Inventory
+from pgsupervisor.values import frozen
 
 Action = Literal["add", "remove", "change"]
 Effect = Literal["nothing", "restart"]
@@ -38,7 +39,7 @@ LATER_KEYS = frozenset({"socket", "socket_mode", "log_format"})
 """The keys of [daemon] that count only when the daemon is started again; an update takes up the others."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Change:
     """What happens to the cluster `name`.
 

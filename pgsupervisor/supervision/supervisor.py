@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Coroutine, Iterable, Mapping, Sequence
-from dataclasses import dataclass, replace
+from dataclasses import replace
 from functools import partial
 from itertools import groupby
 from types import MappingProxyType
@@ -24,6 +24,7 @@ from pgsupervisor.supervision.life import Event, Fact, Kill, Life, Order, Reload
 from pgsupervisor.supervision.outcome import Outcome, outcome
 from pgsupervisor.supervision.plan import Action, Change, Plan, daemon_keys, diff
 from pgsupervisor.supervision.selection import choose
+from pgsupervisor.values import frozen
 
 Result = TypeVar("Result")
 
@@ -31,7 +32,7 @@ Counts: TypeAlias = Callable[[Change], None]
 """Is told of each change of an inventory when it begins to count: a cluster that is removed is gone by then."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Updated:
     """What an update changes: clusters, keys of [daemon], and, once it is applied, what came of the clusters."""
 

@@ -16,13 +16,13 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Mapping
-from dataclasses import dataclass
 from pathlib import Path
 from signal import Signals
 
 from pgsupervisor.system.delegation import LEAF, absent
 from pgsupervisor.system.identity import as_ourselves
 from pgsupervisor.system.process import descendants, hold, is_zombie
+from pgsupervisor.values import frozen
 
 BRANCH = "clusters"
 """The cgroup, in the one that is delegated to us, that has the groups by name in it."""
@@ -39,7 +39,7 @@ _ROUNDS = 10
 """How often we look for processes that are still outside; a group that brings forth others faster than that is left."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Limits:
     """What a group may use: bytes of memory, a number of tasks (0: any), and its share of the CPU (100: as others)."""
 

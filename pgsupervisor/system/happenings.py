@@ -12,7 +12,6 @@ import itertools
 import logging
 import os
 from collections.abc import Callable
-from dataclasses import dataclass
 from enum import Enum, auto
 from functools import partial
 from typing import TypeAlias
@@ -40,6 +39,8 @@ from watchdog.observers.inotify_c import (
     WatchDescriptor,
 )
 from watchdog.observers.polling import PollingObserver
+
+from pgsupervisor.values import frozen
 
 # That events were lost is made good for, and no news for an administrator.
 logging.getLogger("watchdog.observers.inotify_c").setLevel(logging.ERROR)
@@ -160,7 +161,7 @@ class Polling:
             self._observer.join()
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Callback:
     """What inotify says of one directory, put into our words."""
 
@@ -181,7 +182,7 @@ class _Callback:
         self.tell(What.EVERYTHING, "")
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Once:
     """That a file was written to, for one who waits for it."""
 

@@ -23,15 +23,16 @@ import os
 import pwd
 import sys
 import threading
-from dataclasses import dataclass
 from types import TracebackType
+
+from pgsupervisor.values import frozen
 
 # A codec is a module, loaded when it is first asked for; a thread that acts might not be allowed to read it.
 for _codec in ("ascii", "utf-8"):
     codecs.lookup(_codec)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class User:
     """An OS user that programs run as: name, ids, home directory, and all groups (initgroups(3))."""
 
@@ -56,7 +57,7 @@ def user(name_or_uid: str | int) -> User:
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Calls:
     """The numbers of system calls on some kind of machine (asm/unistd.h)."""
 
@@ -88,7 +89,7 @@ _machine = os.uname().machine if sys.maxsize > 1 << 32 else ""
 """What the numbers are looked up by; a 32-bit program has others."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class _Identity:
     """Who accesses files: the effective user and group, and the other groups.
 

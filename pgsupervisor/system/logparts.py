@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import os
 from collections.abc import Callable, Iterable, Iterator, Sequence
-from dataclasses import dataclass
 from typing import BinaryIO, TypeAlias
+
+from pgsupervisor.values import frozen
 
 Moment: TypeAlias = Callable[[bytes], float | None]
 """Tells when a line was written, as a Unix time; None if it does not say."""
@@ -24,7 +25,7 @@ _FAR = 8 << 20
 owns a log can have a line without an end in it that costs him nothing: a hole."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Part:
     """A file with a part of a log: the position at which it begins, its size, and what opens it for reading."""
 

@@ -18,7 +18,6 @@ import select
 import signal
 import subprocess
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
 from pathlib import Path
 from types import TracebackType
 from typing import Self, TypedDict
@@ -27,9 +26,10 @@ import psutil
 
 from pgsupervisor.system import identity, offspring
 from pgsupervisor.system.identity import User, as_ourselves
+from pgsupervisor.values import frozen
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Facts:
     """What the kernel says of a process: enough to know it again.
 

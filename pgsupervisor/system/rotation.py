@@ -25,7 +25,6 @@ import fcntl
 import os
 import stat
 from collections.abc import Callable, Iterator
-from dataclasses import dataclass
 from functools import partial
 from threading import Lock
 
@@ -37,6 +36,7 @@ from pgsupervisor.system.logparts import Part
 from pgsupervisor.system.notes import note, noted
 from pgsupervisor.system.remote import filesystem
 from pgsupervisor.system.safepath import weakness
+from pgsupervisor.values import frozen
 
 _BEGIN = "begin"
 """The note of the position of a file's first byte."""
@@ -48,7 +48,7 @@ _CHUNK = 1 << 20
 """Bytes that are copied or compared at a time."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Rotated:
     """What a rotation did: `archive` is the path of the new one (None if none is kept), and `size` its bytes.
 

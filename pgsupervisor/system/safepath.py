@@ -19,10 +19,10 @@ import os
 import pwd
 import stat
 from collections.abc import Iterator
-from dataclasses import dataclass
 
 from pgsupervisor.system.identity import User, acting_as, as_ourselves
 from pgsupervisor.system.trail import trail_into
+from pgsupervisor.values import frozen
 
 _BY_OTHERS = stat.S_IWGRP | stat.S_IWOTH
 
@@ -60,7 +60,7 @@ def user_name(uid: int) -> str:
         return str(uid)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Weakness:
     """Why a path is not safe, and what makes it so; `whose` is the number of the one user who can change it, if any."""
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import errno
 import os
-from dataclasses import dataclass
+
+from pgsupervisor.values import frozen
 
 _MOST_LINKS = 40
 """Symbolic links that the kernel follows in one path (path_resolution(7)); the next one is ELOOP."""
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Place:
     """A `name` (None: any name) in a real `directory` (absolute, without links); with `contents`, writes count."""
 

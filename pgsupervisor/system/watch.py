@@ -25,6 +25,7 @@ from typing import TypeAlias
 
 from pgsupervisor.system.happenings import End, Inotify, Polling, What
 from pgsupervisor.system.remote import remote_filesystem
+from pgsupervisor.values import frozen
 
 _REFUSALS = {
     errno.ENOSPC: "inotify has no watch left: raise fs.inotify.max_user_watches",
@@ -203,7 +204,7 @@ class Watcher:
                 listener.changed()
 
 
-@dataclass(frozen=True, slots=True, eq=False)
+@frozen(eq=False)
 class _Listener:
     """Who wants to know of which name (None: of any), and whether of writes too."""
 

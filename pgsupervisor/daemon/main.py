@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import pgsupervisor.daemon.beginning  # noqa: F401  # before all others
+
+# isort: split
 import argparse
 import asyncio
 import faulthandler

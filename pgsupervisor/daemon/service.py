@@ -160,6 +160,7 @@ class Service:
         self._notifier.begun(started)
         # What is there by now stays: to look through it again and again would keep clients waiting for 20 ms each time.
         gc.freeze()
+        gc.enable()
         ready()
         await self._end.wait()
         # Asked in the one thread that neither a disk nor a user database can keep for ever.

@@ -5,8 +5,6 @@ here that takes time, and no file is looked at as long as there is HOME. Root's 
 user's are those of the XDG Base Directory Specification.
 """
 
-from __future__ import annotations
-
 import contextlib
 import pwd
 from collections.abc import Mapping

@@ -5,8 +5,6 @@ stands before the command's name, one for what stands after it. `COMMANDS` has a
 for each, and the module of `pgsupervisor.cli` that carries the command out.
 """
 
-from __future__ import annotations
-
 from argparse import PARSER, SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
 from typing import NamedTuple, NoReturn
@@ -50,8 +48,10 @@ def parse(argv: Sequence[str] | None) -> Namespace:
     if name not in COMMANDS:
         top.error(f"there is no command {name!r}; choose one of {', '.join(COMMANDS)}")
     parser = _parser(f"{top.prog} {name}", COMMANDS[name])
-    # Intermixed: an option may stand between arguments, as in `config shop --json get`.
-    return parser.parse_intermixed_args(
+    # An option may stand between arguments, as in `config shop --json get`; to allow it takes time.
+    options = any(argument.startswith("-") for argument in after)
+    read = parser.parse_intermixed_args if options else parser.parse_args
+    return read(
         after,
         Namespace(socket=before.socket, json=before.json, command=name, module=COMMANDS[name].module, parser=parser),
     )

@@ -1,7 +1,5 @@
 """Where the output goes: a terminal, with a size and perhaps colours, or a pipe, where text is plain and whole."""
 
-from __future__ import annotations
-
 import os
 import sys
 from collections.abc import Mapping

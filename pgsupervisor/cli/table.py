@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from textwrap import wrap
 from typing import TYPE_CHECKING
 
 from pgsupervisor.cli.screen import Screen
@@ -113,6 +112,8 @@ def _lines(row: Sequence[str], widths: Sequence[int], screen: Screen) -> list[st
     whole = _joined(row, widths)
     if screen.width is None or len(whole) <= screen.width or not row[-1]:
         return [_finished(whole, row[1], widths, screen)]
+    from textwrap import wrap  # noqa: PLC0415  # slow to import, and rarely needed
+
     below = wrap(
         row[-1],
         max(screen.width, 2 * len(_INDENT)),

@@ -6,12 +6,13 @@
 ...         print(reply)
 
 Whoever leaves early (Ctrl-C, an exception, `close`) only stops waiting: an order that the daemon took, it carries
-out. The standard library alone is used, and little of it, since every start of `pgsupctl` imports this.
+out. The standard library alone is used, and little of it, since every start of `pgsupctl` imports this: `socket` is
+passed over for the module in C that it is made of, since it makes enumerations of some hundred numbers first.
 """
 
 from __future__ import annotations
 
-import socket
+import _socket
 import struct
 from collections.abc import Iterator
 from types import TracebackType
@@ -40,10 +41,10 @@ class Client:
         self._path = path
         self._timeout = timeout
         self._frames = protocol.FrameReader(protocol.MAX_REPLY)
-        self._socket = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
+        self._socket = _socket.socket(_socket.AF_UNIX, _socket.SOCK_STREAM)
         try:
             # One that does not block would be refused where others stand in front of the door (unix(7), EAGAIN).
-            self._socket.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, _timeval(timeout))
+            self._socket.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, _timeval(timeout))
             self._socket.connect(path)
             self._socket.settimeout(timeout)
         except OSError as error:

@@ -18,8 +18,6 @@ log that is no UTF-8 can travel, as a lone surrogate, in bytes that are UTF-8.
 This module is part of every start of `pgsupctl`, so it imports nothing that is slow to import.
 """
 
-from __future__ import annotations
-
 import json
 import math
 from collections.abc import Mapping

@@ -1,8 +1,8 @@
 """Where things are when nobody says otherwise: the inventory, the control socket, the logs.
 
 The daemon and its client must come to the same answer, and the client must come to it quickly: nothing is imported
-here that takes time, and no file is looked at as long as there is HOME. Root's places are the system's; an ordinary
-user's are those of the XDG Base Directory Specification.
+here that takes time, no annotation is text for NamedTuple to compile, and no file is looked at as long as there is
+HOME. Root's places are the system's; an ordinary user's are those of the XDG Base Directory Specification.
 """
 
 import contextlib

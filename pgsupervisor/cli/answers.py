@@ -3,8 +3,7 @@
 Whether an answer is what it must be is checked once (`told`): whatever listens at the socket, a client ends with an
 error that says so.
 
-Each start of `pgsupctl` makes these types, and so their keys' types are written as types: as text (PEP 563), which
-TypedDict compiles, they would take longer than everything else that a command does.
+The types of keys are no text (PEP 563), which TypedDict would compile at each start of `pgsupctl`.
 """
 
 from collections.abc import Mapping

@@ -15,7 +15,8 @@ connection is closed.
 Everything that is written is ASCII; a string's other characters are escaped (`\u00e9`). That is how a byte of a
 log that is no UTF-8 can travel, as a lone surrogate, in bytes that are UTF-8.
 
-This module is part of every start of `pgsupctl`, so it imports nothing that is slow to import.
+This module is part of every start of `pgsupctl`, so it imports nothing that is slow to import, and keeps no annotations
+as text, which NamedTuple would compile.
 """
 
 import json

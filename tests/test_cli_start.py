@@ -1,0 +1,36 @@
+"""What a start of pgsupctl does not do, so that it takes no longer than it must."""
+
+from __future__ import annotations
+
+import subprocess
+import sys
+from pathlib import Path
+
+from fake_daemon import FakeDaemon, reply, says
+
+SHOP = {"name": "shop", "yours": True, "state": "RUNNING", "wanted": True, "since": 0.0, "pid": 1, "port": 5432}
+ANSWER = reply(clusters=[{**SHOP, "version": None, "restarts": 0, "reason": "", "standby": False}])
+
+_PROGRAM = """
+import sys
+compiled = []
+
+def heard(event, facts):
+    # A named tuple's own `__new__` is a text of Python's, which it cannot do without.
+    if event == "compile" and facts[1] == "<string>" and not facts[0].startswith(b"lambda _cls"):
+        compiled.append(facts[0])
+
+sys.addaudithook(heard)
+from pgsupervisor.cli.main import main
+assert main(sys.argv[1:]) == 0
+assert not compiled, compiled
+slow = {"asyncio", "dataclasses", "inspect", "msgspec", "socket", "textwrap"} & sys.modules.keys()
+assert not slow, slow
+"""
+
+
+def test_what_takes_long(tmp_path: Path) -> None:
+    """`pgsupctl status` compiles no text, such as annotations that are kept as text, and imports nothing large."""
+    path = str(tmp_path / "control")
+    with FakeDaemon(path, {"GetStatus": says(ANSWER)}):
+        subprocess.run([sys.executable, "-c", _PROGRAM, "-s", path, "status"], check=True)

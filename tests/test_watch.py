@@ -337,7 +337,7 @@ def test_more_than_can_be_heard(tmp_path: Path) -> None:
         for number in range(1000):
             watcher._hear(watched, What.ENTRY, "name")
             watcher._hear(watched, What.ENTRY, f"other {number}")
-        assert len(watched.coming) == 2
+        assert len(watcher._coming) == 2
         for ear in ears:
             await ear.heard()
         assert [ear.times for ear in ears] == [1, 2]

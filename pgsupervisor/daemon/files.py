@@ -180,9 +180,7 @@ class ConfigurationFiles:
         hindrances = [] if whole else [too_many]
         for place in () if self._closed else places:
             try:
-                self._watched[place] = self._watcher.watch(
-                    place.directory, place.name, self._touched, contents=place.contents
-                )
+                self._watched[place] = self._watcher.watch_place(place, self._touched)
             except PermissionError:
                 if place.name is not None and place.contents:
                     hindrances.append(f"changes in {place.directory} go unnoticed: it may not be read")

@@ -10,6 +10,9 @@ of a configuration, has the kernel asked again.
 A watch belongs to a path. When its directory is removed or moved away, all that listen are told, and another
 directory that has the path by then is watched in its place; if there is none, the watch is at its end, and whoever
 is told watches anew when the path is back. That it is back, its parent tells (see `trail`).
+
+A thousand clusters have the same directories above them. So whoever listens is found by the name he listens to, and it
+costs the same to come, to leave and to be told, however many others there are.
 """
 
 from __future__ import annotations
@@ -18,14 +21,17 @@ import asyncio
 import contextlib
 import errno
 import os
+import threading
+from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
+from itertools import chain
 from typing import TypeAlias
 
 from pgsupervisor.system.happenings import End, Inotify, Polling, What
 from pgsupervisor.system.remote import remote_filesystem
-from pgsupervisor.values import frozen
+from pgsupervisor.system.trail import Place
 
 _REFUSALS = {
     errno.ENOSPC: "inotify has no watch left: raise fs.inotify.max_user_watches",
@@ -63,6 +69,8 @@ class Watcher:
         self._remote = remote
         self._directories: dict[str, _Directory] = {}
         self._growths: set[_Growth] = set()
+        self._coming: dict[_News, None] = {}
+        self._comes = threading.Lock()
         self._polling = Polling()
         self._no_inotify: str | None = None
         self._inotify: Inotify | None = None
@@ -79,25 +87,17 @@ class Watcher:
         wakes nobody, unless another asked for it). Reading never is. Returns what ends that; after it was called,
         nothing is told any more. Raises OSError if there is no such directory, or it may not be read.
         """
-        path = os.path.realpath(directory)
-        watched = self._directories.get(path)
-        if watched is not None and watched.identity != _identity(path):
-            self._follow(watched)
-            self._loop.call_soon(self._tell, watched, What.EVERYTHING, "")
-            watched = self._directories.get(path)
-        if watched is None:
-            watched = _Directory(path)
-            self._begin(watched, contents=contents)
-            self._directories[path] = watched
-        elif self._inotify is not None and watched.polled == _REFUSALS[errno.ENOSPC]:
-            self._poll_no_more(watched, self._inotify)
-        elif contents and not watched.contents:
-            end_narrower = watched.end
-            self._begin(watched, contents=True)
-            end_narrower()
-        listener = _Listener(name, contents, changed)
-        watched.listeners += (listener,)
-        return partial(self._cancel, watched, listener)
+        return self.watch_place(Place(os.path.realpath(directory), name, contents), changed)
+
+    def watch_place(self, place: Place, changed: Changed, written: Changed | None = None) -> Changed:
+        """Watch a place of a trail, as `watch` does: its directory is a real one, and is not looked for again.
+
+        `written` is called instead of `changed` after a mere write to a file, which is the same file then.
+        """
+        watched = self._watched(place.directory, contents=place.contents)
+        listener = _Listener(watched, place.name, changed, (written or changed) if place.contents else None)
+        watched.add(listener)
+        return partial(self._cancel, listener)
 
     def growth(self, path: str, grown: Changed) -> Changed:
         """Have `grown` called, once, when a file is written to; where the kernel does not tell, in a few seconds.
@@ -115,14 +115,14 @@ class Watcher:
         return waiting.cancel
 
     def polling(self, directory: str) -> str | None:
-        """Return why a directory is polled; None if it is not, or not watched at all."""
-        watched = self._directories.get(os.path.realpath(directory))
+        """Return why a directory, a real path, is polled; None if it is not, or not watched at all."""
+        watched = self._directories.get(directory)
         return None if watched is None else watched.polled
 
     def close(self) -> None:
         """End all watches and threads."""
         for watched in self._directories.values():
-            watched.listeners = ()
+            watched.listeners.clear()
         self._directories.clear()
         for growth in tuple(self._growths):
             growth.cancel()
@@ -137,8 +137,28 @@ class Watcher:
             raise OSError(errno.ENOSYS, os.strerror(errno.ENOSYS), path)
         return self._inotify.once(path, tell)
 
-    def _cancel(self, watched: _Directory, listener: _Listener) -> None:
-        watched.listeners = tuple(each for each in watched.listeners if each is not listener)
+    def _watched(self, path: str, *, contents: bool) -> _Directory:
+        """Return the directory that has a path now, watched, and with `contents` also for writes."""
+        watched = self._directories.get(path)
+        if watched is not None and watched.identity != _identity(path):
+            self._follow(watched)
+            self._loop.call_soon(self._tell, watched, What.EVERYTHING, "")
+            watched = self._directories.get(path)
+        if watched is None:
+            watched = _Directory(path)
+            self._begin(watched, contents=contents)
+            self._directories[path] = watched
+        elif self._inotify is not None and watched.polled == _REFUSALS[errno.ENOSPC]:
+            self._poll_no_more(watched, self._inotify)
+        elif contents and not watched.contents:
+            end_narrower = watched.end
+            self._begin(watched, contents=True)
+            end_narrower()
+        return watched
+
+    def _cancel(self, listener: _Listener) -> None:
+        watched = listener.watched
+        watched.remove(listener)
         if not watched.listeners and self._directories.get(watched.path) is watched:
             del self._directories[watched.path]
             watched.end()
@@ -185,38 +205,53 @@ class Watcher:
         """Carry over into the loop what somebody wants to know; called in the thread of inotify or of polling.
 
         What is on its way there already is not sent once more: whoever owns a directory makes more happen in it than
-        the loop could hear of, and all of that would wait in our memory.
+        the loop could hear of, and all of that would wait in our memory. And the loop is woken once for all that is.
         """
-        wanting = [listener for listener in watched.listeners if listener.wants(what, name)]
-        # Who hears of any name need not hear which.
-        news = (what, name if any(listener.name is not None for listener in wanting) else "")
-        if wanting and news not in watched.coming:
-            watched.coming.add(news)
-            self._loop.call_soon_threadsafe(self._tell, watched, *news)
+        wanted = watched.wanted(what, name)
+        if wanted is None:
+            return
+        with self._comes:
+            wakes = not self._coming
+            self._coming[(watched, what, wanted)] = None
+        if wakes:
+            self._loop.call_soon_threadsafe(self._tell_all)
+
+    def _tell_all(self) -> None:
+        # First: what happens from now on is news again.
+        with self._comes:
+            coming, self._coming = self._coming, {}
+        for news in coming:
+            self._tell(*news)
 
     def _tell(self, watched: _Directory, what: What, name: str) -> None:
-        # First: what happens from now on is news again.
-        watched.coming.discard((what, name))
         if what is What.GONE and self._directories.get(watched.path) is watched:
             self._follow(watched)
-        for listener in watched.listeners:
-            if listener.wants(what, name) and listener in watched.listeners:
-                listener.changed()
+        for listener in watched.concerned(what, name):
+            if not listener.cancelled:
+                listener.tell(what)
 
 
-@frozen(eq=False)
+@dataclass(slots=True, eq=False)
 class _Listener:
-    """Who wants to know of which name (None: of any), and whether of writes too."""
+    """Who wants to know of which name (None: of any), and whether of writes too: if not, `written` is None."""
 
+    watched: _Directory
     name: str | None
-    contents: bool
     changed: Changed
+    written: Changed | None
 
-    def wants(self, what: What, name: str) -> bool:
-        """Tell whether this is news to the listener."""
-        if what is What.ENTRY or what is What.CONTENTS:
-            return self.name in {None, name} and (self.contents or what is What.ENTRY)
-        return True
+    @property
+    def cancelled(self) -> bool:
+        """Whether it is to be told nothing any more."""
+        return self not in self.watched.listeners.get(self.name, ())
+
+    def tell(self, what: What) -> None:
+        """Tell it what happened, if it wants to know."""
+        if what is not What.CONTENTS:
+            self.changed()
+        elif self.written is not None:
+            # What polling takes for a write may as well be another file.
+            (self.written if self.watched.polled is None else self.changed)()
 
 
 @dataclass(slots=True, eq=False)
@@ -242,18 +277,58 @@ class _Growth:
 
 @dataclass(slots=True, eq=False)
 class _Directory:
-    """One watched directory; `listeners` is read by other threads, and therefore replaced, never changed.
+    """One watched directory, and who listens, by name (None: any).
 
-    `coming` is what is on its way into the loop.
+    Only the loop changes it. Other threads ask nothing but whether a name is in `listeners`, or in `written`, which
+    counts those who want to know of writes: that is one step for Python, which sees a dict as it was before a change or
+    as it is after.
     """
 
     path: str
-    listeners: tuple[_Listener, ...] = ()
-    coming: set[tuple[What, str]] = field(default_factory=set)
+    listeners: dict[str | None, dict[_Listener, None]] = field(default_factory=dict)
+    written: Counter[str | None] = field(default_factory=Counter)
     identity: tuple[int, int] = (0, 0)
     contents: bool = False
     polled: str | None = None
     end: End = lambda: None
+
+    def add(self, listener: _Listener) -> None:
+        """Have somebody listen."""
+        self.listeners.setdefault(listener.name, {})[listener] = None
+        if listener.written is not None:
+            self.written[listener.name] += 1
+
+    def remove(self, listener: _Listener) -> None:
+        """Have somebody listen no more, if he still does."""
+        if listener.cancelled:
+            return
+        del self.listeners[listener.name][listener]
+        if not self.listeners[listener.name]:
+            del self.listeners[listener.name]
+        if listener.written is not None:
+            self.written[listener.name] -= 1
+            if not self.written[listener.name]:
+                del self.written[listener.name]
+
+    def wanted(self, what: What, name: str) -> str | None:
+        """Return which name to tell of; None if nobody wants to know. To be asked in any thread."""
+        if what is not What.ENTRY and what is not What.CONTENTS:
+            return "" if self.listeners else None
+        wanting = self.listeners if what is What.ENTRY else self.written
+        if name in wanting:
+            return name
+        # Who hears of any name need not hear which.
+        return "" if None in wanting else None
+
+    def concerned(self, what: What, name: str) -> tuple[_Listener, ...]:
+        """Return whom it concerns."""
+        if what is What.ENTRY or what is What.CONTENTS:
+            return (*self.listeners.get(name, ()), *self.listeners.get(None, ()))
+        return tuple(chain.from_iterable(self.listeners.values()))
+
+
+_News: TypeAlias = tuple[_Directory, What, str]
+"""What happened in which directory, and to which name (empty: to any)."""
 
 
 def _identity(path: str) -> tuple[int, int]:

@@ -9,7 +9,6 @@ lines that is.
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import os
 from collections.abc import Callable
 from concurrent.futures import Executor
@@ -69,8 +68,19 @@ class Rotation:
 
     def go_by(self, spec: ClusterSpec, log: RotatedLog | None) -> None:
         """Go by this spec from now on, and look after this log; it may just have been made. None is no file."""
+        if spec == self._spec and log is not None and self._is_ready(log):
+            return
         self._spec, self._log, self._prepared = spec, log, None
         self._wake.set()
+
+    def _is_ready(self, log: RotatedLog) -> bool:
+        """Tell whether a log is looked after already, and is the same file still."""
+        if log is not self._prepared or self.trouble == _GONE:
+            return False
+        try:
+            return os.stat(log.path).st_ino == self._inode and not log.is_cut_off()
+        except OSError:
+            return False
 
     async def run(self) -> None:
         """Look after the log until cancelled."""
@@ -102,8 +112,7 @@ class Rotation:
             await self._wake.wait()
             return
         if log is not self._prepared:
-            await self._in_thread(log.recover)
-            self._danger = await self._in_thread(log.danger)
+            self._danger = await self._in_thread(log.make_ready)
             facts = os.stat(log.path)
             self._inode, self._size, self._prepared = facts.st_ino, facts.st_size, log
         facts = os.stat(log.path)
@@ -144,9 +153,11 @@ class Rotation:
             cancel()
 
     async def _wait(self, delay: float) -> None:
-        with contextlib.suppress(TimeoutError):
-            async with asyncio.timeout(delay):
-                await self._wake.wait()
+        timer = asyncio.get_running_loop().call_later(delay, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._rotating, work)

@@ -87,6 +87,20 @@ class RotatedLog:
         with self.accessed(), self._still:
             self._recover()
 
+    def make_ready(self) -> str:
+        """Recover it, and say why it cannot be rotated without the danger of losing lines; empty if it can.
+
+        Raises OSError as `recover` does, and if we may not write there.
+        """
+        with self.accessed():
+            with self._still:
+                self._recover()
+            return danger(self.path)
+
+    def is_cut_off(self) -> bool:
+        """Tell whether there is something to be recovered from, or somebody is rotating it at this moment."""
+        return os.path.lexists(self._copy) or os.path.lexists(self._part)
+
     @contextlib.contextmanager
     def accessed(self) -> Iterator[None]:
         """Do what follows in this thread to the log and its archives as who may."""
@@ -176,14 +190,6 @@ class RotatedLog:
                 with self._still:
                     archives.replace_by_compressed(plain[0], self._part)
         return True
-
-    def danger(self) -> str:
-        """Say why it cannot be rotated without the danger of losing lines; empty if it can.
-
-        Raises OSError if we may not write there.
-        """
-        with self.accessed():
-            return danger(self.path)
 
     def end(self) -> int:
         """Return the position of its end; 0 if it is not there, or cannot be opened."""

@@ -22,7 +22,7 @@ from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import sources
 from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.postgres.sources import Sources
-from pgsupervisor.system.trail import Place, trail, trail_into
+from pgsupervisor.system.trail import Place, Seen, trail, trail_into
 from pgsupervisor.system.watch import Watcher
 
 _PATIENCE = 10
@@ -166,9 +166,10 @@ class ConfigurationFiles:
         )
         if not spec.watch:
             return found, (), True
-        files = itertools.chain.from_iterable(map(trail, found.digests))
-        directories = itertools.chain.from_iterable(map(trail_into, found.directories))
-        return found, *_affordable(itertools.chain(files, directories))
+        seen: Seen = {}
+        files = (trail(path, seen) for path in found.digests)
+        directories = (trail_into(path, seen) for path in found.directories)
+        return found, *_affordable(itertools.chain.from_iterable(itertools.chain(files, directories)))
 
     def _watch(self, places: Iterable[Place], *, whole: bool = True) -> None:
         """Watch these places and no others. Each is watched anew: another directory may have its name by now.

@@ -11,15 +11,17 @@ from __future__ import annotations
 
 import errno
 import os
-
-from pgsupervisor.values import frozen
+from typing import NamedTuple, TypeAlias
 
 _MOST_LINKS = 40
 """Symbolic links that the kernel follows in one path (path_resolution(7)); the next one is ELOOP."""
 
 
-@frozen
-class Place:
+Seen: TypeAlias = dict[str, str | int | None]
+"""What names were found to be, by path: where a link leads to, or the errno of readlink(2); EINVAL is no link."""
+
+
+class Place(NamedTuple):
     """A `name` (None: any name) in a real `directory` (absolute, without links); with `contents`, writes count."""
 
     directory: str
@@ -27,31 +29,34 @@ class Place:
     contents: bool
 
 
-def trail(path: str) -> tuple[Place, ...]:
+def trail(path: str, seen: Seen | None = None) -> tuple[Place, ...]:
     """Return the places at which an absolute path may come to mean something else, or its file something else to say.
 
     They are the names of all directories and links on the way, and of the file. Every directory in it exists at this
     moment; one that may not be read cannot be watched, but the directory above it tells when that changes.
+
+    Trails that are taken one after the other, and make one picture, share what was `seen`.
     """
-    way, end = _walk(path)
+    way, end = _walk(path, seen)
     return tuple(dict.fromkeys([*way, end]))
 
 
-def trail_into(path: str) -> tuple[Place, ...]:
+def trail_into(path: str, seen: Seen | None = None) -> tuple[Place, ...]:
     """Return the places of a directory that is of interest as a whole: its trail, and any name in it."""
-    way, end = _walk(path)
+    way, end = _walk(path, seen)
     directory = os.path.join(end.directory, end.name or "")
     inside = [Place(directory, None, contents=True)] if end.contents and os.path.isdir(directory) else []
     named = [Place(end.directory, end.name, contents=False)] if end.name else []
     return tuple(dict.fromkeys([*way, *named, *inside]))
 
 
-def _walk(path: str) -> tuple[list[Place], Place]:
+def _walk(path: str, seen: Seen | None) -> tuple[list[Place], Place]:
     """Go along a path as the kernel does; return the places on the way, and the one where it ends.
 
     It ends early at a name that is missing, that is no directory though it should be, that may not be searched, or
     that is a link too many. Only a last name has contents.
     """
+    seen = {} if seen is None else seen
     way: list[Place] = []
     links = 0
     here, names = "/", _names(path)
@@ -60,16 +65,17 @@ def _walk(path: str) -> tuple[list[Place], Place]:
         if name == "..":
             here = os.path.dirname(here)
             continue
-        place = Place(here, name, contents=not names)
-        try:
-            target = os.readlink(os.path.join(here, name))
-        except OSError as error:
-            if error.errno in {errno.ENOTDIR, errno.EACCES} and way:
+        there = f"{here}/{name}" if here != "/" else f"/{name}"
+        if (target := seen.get(there)) is None:
+            target = seen[there] = _target(there)
+        if not isinstance(target, str):
+            place = Place(here, name, contents=not names)
+            if target in {errno.ENOTDIR, errno.EACCES} and way:
                 return way, way[-1]
-            if error.errno != errno.EINVAL or not names:
+            if target != errno.EINVAL or not names:
                 return way, place
             way.append(place)  # it is there, and no link
-            here = os.path.join(here, name)
+            here = there
             continue
         way.append(Place(here, name, contents=False))
         links += 1
@@ -78,6 +84,13 @@ def _walk(path: str) -> tuple[list[Place], Place]:
         here = "/" if target.startswith("/") else here
         names = _names(target) + names
     return way, Place(*os.path.split(here), contents=True)
+
+
+def _target(path: str) -> str | int | None:
+    try:
+        return os.readlink(path)
+    except OSError as error:
+        return error.errno
 
 
 def _names(path: str) -> list[str]:

@@ -330,9 +330,8 @@ class HostedPostmaster:
         """Be told of its end, and read what it says of itself."""
         asyncio.get_running_loop().add_reader(running.process, self._ended, running)
         self._attend_log()
-        path = controldata.control_file(running.spec.data_directory)
-        followed = Followed(self._watcher, path, partial(self._look, running))
-        self._while_starting.callback(followed.close)
+        path, look = controldata.control_file(running.spec.data_directory), partial(self._look, running)
+        self._while_starting.callback(Followed(self._watcher, path, look, closed=True).close)
         self._look(running)
 
     @property
@@ -345,7 +344,8 @@ class HostedPostmaster:
         if self._lock_file is not None:
             self._lock_file.close()
         spec = self._spec if self._running is None else self._running.spec
-        self._lock_file = Followed(self._watcher, os.path.join(spec.data_directory, pidfile.NAME), self._rewritten)
+        path = os.path.join(spec.data_directory, pidfile.NAME)  # who writes there closes it before he goes on
+        self._lock_file = Followed(self._watcher, path, self._rewritten, closed=True)
 
     def _attend_log(self) -> None:
         """Look after the log that counts: a server that runs goes on to write to the one that it was given."""

@@ -22,7 +22,6 @@ import contextlib
 import errno
 import os
 import threading
-from collections import Counter
 from collections.abc import Callable
 from dataclasses import dataclass, field
 from functools import partial
@@ -43,6 +42,11 @@ _REFUSALS = {
 
 _UNTOLD = 5.0
 """Seconds after which a file counts as written to, if the kernel does not tell."""
+
+_ENTRIES = frozenset({What.ENTRY, What.EVERYTHING, What.GONE})
+_FINISHED = _ENTRIES | {What.CLOSED}
+_WRITES = _FINISHED | {What.CONTENTS}
+"""What those want to know who are not told of writes, who are when they are done, and who are told of each."""
 
 Changed: TypeAlias = Callable[[], None]
 """Called in the event loop after something happened to a name; several changes may be told as one."""
@@ -89,15 +93,19 @@ class Watcher:
         """
         return self.watch_place(Place(os.path.realpath(directory), name, contents), changed)
 
-    def watch_place(self, place: Place, changed: Changed, written: Changed | None = None) -> Changed:
+    def watch_place(
+        self, place: Place, changed: Changed, written: Changed | None = None, *, closed: bool = False
+    ) -> Changed:
         """Watch a place of a trail, as `watch` does: its directory is a real one, and is not looked for again.
 
-        `written` is called instead of `changed` after a mere write to a file, which is the same file then.
+        `written` is called instead of `changed` after a mere write to a file, which is the same file then. With
+        `closed`, that is told when whoever writes has closed the file, once for however many writes.
         """
         watched = self._watched(place.directory, contents=place.contents)
-        listener = _Listener(watched, place.name, changed, (written or changed) if place.contents else None)
+        kinds = (_FINISHED if closed else _WRITES) if place.contents else _ENTRIES
+        listener = _Listener(watched, place.name, kinds, changed, written or changed)
         watched.add(listener)
-        return partial(self._cancel, listener)
+        return listener.cancel
 
     def growth(self, path: str, grown: Changed) -> Changed:
         """Have `grown` called, once, when a file is written to; where the kernel does not tell, in a few seconds.
@@ -122,7 +130,7 @@ class Watcher:
     def close(self) -> None:
         """End all watches and threads."""
         for watched in self._directories.values():
-            watched.listeners.clear()
+            watched.names.clear()
         self._directories.clear()
         for growth in tuple(self._growths):
             growth.cancel()
@@ -145,7 +153,7 @@ class Watcher:
             self._loop.call_soon(self._tell, watched, What.EVERYTHING, "")
             watched = self._directories.get(path)
         if watched is None:
-            watched = _Directory(path)
+            watched = _Directory(path, self._directories)
             self._begin(watched, contents=contents)
             self._directories[path] = watched
         elif self._inotify is not None and watched.polled == _REFUSALS[errno.ENOSPC]:
@@ -155,13 +163,6 @@ class Watcher:
             self._begin(watched, contents=True)
             end_narrower()
         return watched
-
-    def _cancel(self, listener: _Listener) -> None:
-        watched = listener.watched
-        watched.remove(listener)
-        if not watched.listeners and self._directories.get(watched.path) is watched:
-            del self._directories[watched.path]
-            watched.end()
 
     def _begin(self, watched: _Directory, *, contents: bool) -> None:
         """Watch the directory that has the path now; what went before is not ended."""
@@ -227,31 +228,36 @@ class Watcher:
         if what is What.GONE and self._directories.get(watched.path) is watched:
             self._follow(watched)
         for listener in watched.concerned(what, name):
-            if not listener.cancelled:
+            if not listener.cancelled and what in listener.kinds:
                 listener.tell(what)
 
 
 @dataclass(slots=True, eq=False)
 class _Listener:
-    """Who wants to know of which name (None: of any), and whether of writes too: if not, `written` is None."""
+    """Who wants to know what `kinds` of happenings concern which name (None: any)."""
 
     watched: _Directory
     name: str | None
+    kinds: frozenset[What]
     changed: Changed
-    written: Changed | None
+    written: Changed
 
     @property
     def cancelled(self) -> bool:
         """Whether it is to be told nothing any more."""
-        return self not in self.watched.listeners.get(self.name, ())
+        named = self.watched.names.get(self.name)
+        return named is None or self not in named.listeners
 
     def tell(self, what: What) -> None:
-        """Tell it what happened, if it wants to know."""
-        if what is not What.CONTENTS:
-            self.changed()
-        elif self.written is not None:
-            # What polling takes for a write may as well be another file.
-            (self.written if self.watched.polled is None else self.changed)()
+        """Tell it what happened."""
+        # What polling takes for a write may as well be another file.
+        written = what is What.CONTENTS or what is What.CLOSED
+        (self.written if written and self.watched.polled is None else self.changed)()
+
+    def cancel(self) -> None:
+        """Listen no more."""
+        if not self.cancelled:
+            self.watched.remove(self)
 
 
 @dataclass(slots=True, eq=False)
@@ -276,17 +282,28 @@ class _Growth:
 
 
 @dataclass(slots=True, eq=False)
-class _Directory:
-    """One watched directory, and who listens, by name (None: any).
+class _Name:
+    """Who listens to one name, in the order in which they came, and all kinds that these want to know of.
 
-    Only the loop changes it. Other threads ask nothing but whether a name is in `listeners`, or in `written`, which
-    counts those who want to know of writes: that is one step for Python, which sees a dict as it was before a change or
-    as it is after.
+    What was wanted by one who has left stays in `kinds` until all have, as it does in the kernel: to go through all
+    those who stay would take too long.
+    """
+
+    kinds: frozenset[What]
+    listeners: dict[_Listener, None] = field(default_factory=dict)
+
+
+@dataclass(slots=True, eq=False)
+class _Directory:
+    """One watched directory `among` others, and its names that somebody listens to (None: to any).
+
+    Only the loop changes these. Other threads do nothing but to look a name up, and to read its `kinds`, which are
+    replaced, never changed: each is one step for Python, so they see what was before a change or what is after it.
     """
 
     path: str
-    listeners: dict[str | None, dict[_Listener, None]] = field(default_factory=dict)
-    written: Counter[str | None] = field(default_factory=Counter)
+    among: dict[str, _Directory]
+    names: dict[str | None, _Name] = field(default_factory=dict)
     identity: tuple[int, int] = (0, 0)
     contents: bool = False
     polled: str | None = None
@@ -294,37 +311,41 @@ class _Directory:
 
     def add(self, listener: _Listener) -> None:
         """Have somebody listen."""
-        self.listeners.setdefault(listener.name, {})[listener] = None
-        if listener.written is not None:
-            self.written[listener.name] += 1
+        named = self.names.get(listener.name)
+        if named is None:
+            named = self.names[listener.name] = _Name(listener.kinds)
+        elif not listener.kinds <= named.kinds:
+            named.kinds |= listener.kinds
+        named.listeners[listener] = None
 
     def remove(self, listener: _Listener) -> None:
-        """Have somebody listen no more, if he still does."""
-        if listener.cancelled:
+        """Have somebody listen no more; the last one ends the watch."""
+        named = self.names[listener.name]
+        del named.listeners[listener]
+        if named.listeners:
             return
-        del self.listeners[listener.name][listener]
-        if not self.listeners[listener.name]:
-            del self.listeners[listener.name]
-        if listener.written is not None:
-            self.written[listener.name] -= 1
-            if not self.written[listener.name]:
-                del self.written[listener.name]
+        del self.names[listener.name]
+        if not self.names and self.among.get(self.path) is self:
+            del self.among[self.path]
+            self.end()
 
     def wanted(self, what: What, name: str) -> str | None:
         """Return which name to tell of; None if nobody wants to know. To be asked in any thread."""
-        if what is not What.ENTRY and what is not What.CONTENTS:
-            return "" if self.listeners else None
-        wanting = self.listeners if what is What.ENTRY else self.written
-        if name in wanting:
-            return name
+        if what is What.EVERYTHING or what is What.GONE:
+            return "" if self.names else None
         # Who hears of any name need not hear which.
-        return "" if None in wanting else None
+        for each in (name, None):
+            named = self.names.get(each)
+            if named is not None and what in named.kinds:
+                return each or ""
+        return None
 
     def concerned(self, what: What, name: str) -> tuple[_Listener, ...]:
-        """Return whom it concerns."""
-        if what is What.ENTRY or what is What.CONTENTS:
-            return (*self.listeners.get(name, ()), *self.listeners.get(None, ()))
-        return tuple(chain.from_iterable(self.listeners.values()))
+        """Return whom it may concern."""
+        if what is What.EVERYTHING or what is What.GONE:
+            return tuple(chain.from_iterable(named.listeners for named in self.names.values()))
+        found = (self.names.get(each) for each in (name, None))
+        return tuple(chain.from_iterable(named.listeners for named in found if named is not None))
 
 
 _News: TypeAlias = tuple[_Directory, What, str]

@@ -194,6 +194,43 @@ def test_it_comes_to_be_later(tmp_path: Path) -> None:
     in_virtual_time(log, play)
 
 
+class CountedLog(RotatedLog):
+    """A log that counts how often it was made ready."""
+
+    times = 0
+
+    def make_ready(self) -> str:
+        """Do it once more."""
+        self.times += 1
+        return super().make_ready()
+
+
+def test_the_same_log_again(tmp_path: Path) -> None:
+    """A log that is looked after is made ready once, unless it is another file, or there is something to recover."""
+    log, part = CountedLog(str(tmp_path / "log")), tmp_path / "log.part"
+    write(log, b"")
+
+    async def again(world: World, times: int) -> None:
+        world.go_by(log)
+        await asyncio.sleep(SOON)
+        assert (log.times, world.rotation.trouble) == (times, "")
+
+    async def play(world: World) -> None:
+        await again(world, 1)
+        part.touch()
+        await again(world, 2)
+        assert os.listdir(tmp_path) == ["log"]
+        os.rename(log.path, f"{log.path}.old")
+        write(log, b"")
+        await again(world, 3)
+        write(log, TEXT[: 3 * BLOCK])
+        await again(world, 3)
+        await asyncio.sleep(8)
+        assert world.archived == [2 * BLOCK]
+
+    in_virtual_time(log, play)
+
+
 def test_another_log(log: RotatedLog, in_memory: str) -> None:
     """When the server writes elsewhere, that is looked after, and the old one is left as it is."""
     other = RotatedLog(in_memory)

@@ -1,0 +1,131 @@
+"""A file that is followed: what has its trail taken anew, and what does not."""
+
+from __future__ import annotations
+
+import asyncio
+import errno
+import os
+from collections.abc import Callable
+from pathlib import Path
+
+from watching import Ear, quiet, watching
+
+from pgsupervisor.system.follow import Followed
+from pgsupervisor.system.happenings import Inotify
+from pgsupervisor.system.trail import Place
+from pgsupervisor.system.watch import Changed, Watcher
+
+
+class CountingWatcher(Watcher):
+    """Counts the places that it was asked to watch, and has something happen before the first."""
+
+    def __init__(self, before: Callable[[], object] = lambda: None, inotify: Callable[[], Inotify] = Inotify) -> None:
+        super().__init__(asyncio.get_running_loop(), inotify=inotify)
+        self.places = 0
+        self._before = before
+
+    def watch_place(
+        self, place: Place, changed: Changed, written: Changed | None = None, *, closed: bool = False
+    ) -> Changed:
+        """Watch one more."""
+        if not self.places:
+            self._before()
+        self.places += 1
+        return super().watch_place(place, changed, written, closed=closed)
+
+
+def no_instance() -> Inotify:
+    """Refuse, as the kernel does when all inotify instances are taken."""
+    raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
+
+
+def test_a_mere_write(tmp_path: Path) -> None:
+    """A write is told, and leads the path nowhere else; another file in its place is told, and watched anew."""
+    path = tmp_path / "file"
+    path.touch()
+
+    async def play() -> None:
+        watcher = CountingWatcher()
+        ear = Ear()
+        followed = Followed(watcher, str(path), ear.hear)
+        once = watcher.places
+        path.write_text("x")
+        await ear.heard()
+        await quiet(watcher, tmp_path, ear)
+        beside, watcher.places = watcher.places - once, once
+        assert beside == 1  # that was the file beside, by which it is known to be quiet
+        (tmp_path / "new").touch()
+        (tmp_path / "new").rename(path)
+        await ear.heard()
+        assert watcher.places == 2 * once
+        followed.close()
+        watcher.close()
+
+    asyncio.run(play())
+
+
+def test_a_write_that_polling_tells(tmp_path: Path) -> None:
+    """What is found by looking may as well be another file, so the trail is taken anew."""
+    path = tmp_path / "file"
+    path.touch()
+
+    async def play() -> None:
+        watcher = CountingWatcher(inotify=no_instance)
+        ear = Ear()
+        followed = Followed(watcher, str(path), ear.hear, closed=True)
+        once = watcher.places
+        path.write_text("x")
+        await ear.heard()
+        assert watcher.places == 2 * once
+        followed.close()
+        watcher.close()
+
+    asyncio.run(play())
+
+
+def test_written_and_closed(tmp_path: Path) -> None:
+    """Where it counts that a write is done, nothing is told before, however many times is written; the end is."""
+    path = tmp_path / "file"
+    path.touch()
+
+    async def play(watcher: Watcher) -> None:
+        each, done = Ear(), Ear()
+        Followed(watcher, str(path), each.hear)
+        Followed(watcher, str(path), done.hear, closed=True)
+        with path.open("a") as file:
+            for _ in range(3):
+                file.write("x")
+                file.flush()
+                await each.heard()
+            await quiet(watcher, tmp_path, each)
+            assert done.times == 0
+        await done.heard()
+        assert done.times == 1
+        path.unlink()
+        await done.heard()
+
+    watching(play)
+
+
+def test_the_path_leads_elsewhere_before_it_is_watched(tmp_path: Path) -> None:
+    """What changes on the way between a look at it and its watch is told by nobody, and not overlooked all the same."""
+    for name in ("one", "two"):
+        (tmp_path / name).mkdir()
+        (tmp_path / name / "file").touch()
+    link = tmp_path / "link"
+    link.symlink_to("one")
+
+    def swap() -> None:
+        (tmp_path / "new").symlink_to("two")
+        (tmp_path / "new").rename(link)
+
+    async def play() -> None:
+        watcher = CountingWatcher(swap)
+        ear = Ear()
+        followed = Followed(watcher, str(link / "file"), ear.hear)
+        (tmp_path / "two" / "file").write_text("x")
+        await ear.heard()
+        followed.close()
+        watcher.close()
+
+    asyncio.run(play())

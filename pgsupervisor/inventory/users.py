@@ -9,6 +9,7 @@ from __future__ import annotations
 import pwd
 
 from pgsupervisor.inventory.convert import Place
+from pgsupervisor.system.identity import user
 
 
 def refuse_whom_none_can_be(name: str, place: Place, uid: int) -> None:
@@ -29,7 +30,7 @@ def refuse_whom_none_can_be(name: str, place: Place, uid: int) -> None:
 
 def _number(name: str) -> int | None:
     try:
-        return pwd.getpwnam(name).pw_uid
+        return user(name).uid
     except KeyError:
         return None
 

@@ -23,6 +23,7 @@ import os
 import pwd
 import sys
 import threading
+import time
 from types import TracebackType
 
 from pgsupervisor.values import frozen
@@ -47,11 +48,28 @@ NOBODY = User("nobody", 65534, 65534, (), "/")
 """Who has no rights but everybody's: the kernel's own number for that (overflowuid in proc_sys_kernel(5))."""
 
 
-def user(name_or_uid: str | int) -> User:
-    """Look up an OS user by name or by number.
+_REMEMBERED = 1.0
+"""Seconds for which a user is not looked up again: at boot one and the same has hundreds of clusters, and to ask for his
+groups takes 200 system calls where systemd knows users as well (nss-systemd(8))."""
 
-    Raises KeyError if the user database does not know it.
+_users: dict[str | int, tuple[float, User]] = {}
+"""Who was looked up last, and when, by what was asked for."""
+
+
+def user(name_or_uid: str | int) -> User:
+    """Return an OS user by name or by number, as the user database knew him within the last second.
+
+    Raises KeyError if the user database does not know him.
     """
+    now = time.monotonic()
+    looked_up, known = _users.get(name_or_uid, (-_REMEMBERED, None))
+    if known is None or now - looked_up > _REMEMBERED:
+        known = _look_up(name_or_uid)
+        _users[name_or_uid] = now, known
+    return known
+
+
+def _look_up(name_or_uid: str | int) -> User:
     entry = pwd.getpwnam(name_or_uid) if isinstance(name_or_uid, str) else pwd.getpwuid(name_or_uid)
     groups = tuple(sorted(os.getgrouplist(entry.pw_name, entry.pw_gid)))
     return User(entry.pw_name, entry.pw_uid, entry.pw_gid, groups, entry.pw_dir)

@@ -16,7 +16,7 @@ from pgsupervisor.daemon.announced import news
 from pgsupervisor.daemon.running import Running
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.installation import Installation
-from pgsupervisor.supervision.life import Ready, Recovering
+from pgsupervisor.supervision.life import Fact, Ready, Recovering
 from pgsupervisor.system.process import Process
 from tests.fakes import SPEC
 
@@ -45,21 +45,26 @@ def _write(running: Running, state: int, pid: int, status: str) -> None:
     (directory / "global" / "pg_control").write_bytes(bytes(16) + bytes([state, 0, 0, 0]))
 
 
+def told(running: Running) -> list[Fact]:
+    """Return what is news in either file."""
+    return [*news(running, control=True), *news(running, control=False)]
+
+
 def test_each_is_told_once(running: Running) -> None:
     """That it recovers, and that it is ready, is news for one time."""
-    assert [*news(running)] == []
+    assert told(running) == []
     for state, status, fact in (
         (IN_CRASH_RECOVERY, "starting", Recovering("crash")),
         (IN_PRODUCTION, "ready", Ready(standby=False)),
     ):
         _write(running, state, running.process.pid, status)
-        assert [[*news(running)], [*news(running)]] == [[fact], []]
+        assert [told(running), told(running)] == [[fact], []]
 
 
 def test_what_another_has_written(running: Running) -> None:
     """Nothing that stands there under another number is of the server that is held."""
     _write(running, IN_PRODUCTION, os.getpid(), "ready")
-    assert [*news(running)] == []
+    assert told(running) == []
 
 
 def test_one_that_has_ended(running: Running) -> None:
@@ -67,4 +72,4 @@ def test_one_that_has_ended(running: Running) -> None:
     _write(running, IN_PRODUCTION, running.process.pid, "ready")
     running.process.signal(signal.SIGKILL)
     assert running.process.wait(60)
-    assert [*news(running)] == []
+    assert told(running) == []

@@ -8,7 +8,7 @@ import os
 from collections.abc import Callable
 from pathlib import Path
 
-from watching import Ear, quiet, watching
+from watching import Ear, quiet
 
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.happenings import Inotify
@@ -24,14 +24,12 @@ class CountingWatcher(Watcher):
         self.places = 0
         self._before = before
 
-    def watch_place(
-        self, place: Place, changed: Changed, written: Changed | None = None, *, closed: bool = False
-    ) -> Changed:
+    def watch_place(self, place: Place, changed: Changed, written: Changed | None = None) -> Changed:
         """Watch one more."""
         if not self.places:
             self._before()
         self.places += 1
-        return super().watch_place(place, changed, written, closed=closed)
+        return super().watch_place(place, changed, written)
 
 
 def no_instance() -> Inotify:
@@ -72,7 +70,7 @@ def test_a_write_that_polling_tells(tmp_path: Path) -> None:
     async def play() -> None:
         watcher = CountingWatcher(inotify=no_instance)
         ear = Ear()
-        followed = Followed(watcher, str(path), ear.hear, closed=True)
+        followed = Followed(watcher, str(path), ear.hear)
         once = watcher.places
         path.write_text("x")
         await ear.heard()
@@ -81,30 +79,6 @@ def test_a_write_that_polling_tells(tmp_path: Path) -> None:
         watcher.close()
 
     asyncio.run(play())
-
-
-def test_written_and_closed(tmp_path: Path) -> None:
-    """Where it counts that a write is done, nothing is told before, however many times is written; the end is."""
-    path = tmp_path / "file"
-    path.touch()
-
-    async def play(watcher: Watcher) -> None:
-        each, done = Ear(), Ear()
-        Followed(watcher, str(path), each.hear)
-        Followed(watcher, str(path), done.hear, closed=True)
-        with path.open("a") as file:
-            for _ in range(3):
-                file.write("x")
-                file.flush()
-                await each.heard()
-            await quiet(watcher, tmp_path, each)
-            assert done.times == 0
-        await done.heard()
-        assert done.times == 1
-        path.unlink()
-        await done.heard()
-
-    watching(play)
 
 
 def test_the_path_leads_elsewhere_before_it_is_watched(tmp_path: Path) -> None:

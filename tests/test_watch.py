@@ -14,7 +14,7 @@ from watching import LIMIT, BusyInotify, Ear, kernel_watches, quiet, watching
 from pgsupervisor.system.happenings import Inotify, What
 from pgsupervisor.system.watch import Watcher
 
-WRITES = InotifyConstants.IN_MODIFY | InotifyConstants.IN_CLOSE_WRITE
+WRITES = InotifyConstants.IN_MODIFY
 
 
 def test_every_kind_of_change(tmp_path: Path) -> None:
@@ -138,6 +138,24 @@ def test_entries_only(tmp_path: Path) -> None:
         assert entries.times == 0
         busy.unlink()
         await entries.heard()
+
+    watching(play)
+
+
+def test_opened_to_write(tmp_path: Path) -> None:
+    """Who could have written to a file, and has not, wakes nobody: so each server reads its postmaster.pid."""
+    path = tmp_path / "name"
+    path.touch()
+
+    async def play(watcher: Watcher) -> None:
+        ear = Ear()
+        watcher.watch(str(tmp_path), "name", ear.hear)
+        for _ in range(3):
+            path.open("r+").close()
+        await quiet(watcher, tmp_path)
+        assert ear.times == 0
+        path.write_text("x")
+        await ear.heard()
 
     watching(play)
 

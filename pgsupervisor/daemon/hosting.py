@@ -52,7 +52,7 @@ from pgsupervisor.system.watch import Watcher
 
 Result = TypeVar("Result")
 
-_SHORT_OF_DESCRIPTORS = 1.0
+_SHORTAGE = 1.0
 """Seconds after which a file is read again that could not be opened for want of a descriptor."""
 
 
@@ -237,14 +237,13 @@ class HostedPostmaster:
             if found is not None:
                 self._hold_adopted(found)
                 return
-            if await self._blocking(partial(starting.prepare, seen=self._seen), spec):
+            begin = partial(starting.begin, seen=self._seen, enclosure=self.enclosure)
+            while (running := await self._blocking(begin, spec)) is None:
                 await self._files.tell()
-            running = await self._blocking(partial(starting.start, enclosure=self.enclosure), spec)
         except (OSError, PgSupervisorError) as error:
             self.enclosure.leave()
             self._post(not_started(error))
         else:
-            running.in_force = self._files.told.settings
             self._hold(running)
 
     def signal(self, number: Signals) -> None:
@@ -315,12 +314,12 @@ class HostedPostmaster:
 
     def _hold_adopted(self, running: Running) -> None:
         """Hold a server that ran already; nobody knows what it has read, so it is told to read its files again."""
-        running.in_force = self._files.told.settings
         self._hold(running)
         if running.spec.watch:
             self._post(FilesChanged())
 
     def _hold(self, running: Running) -> None:
+        running.in_force = self._files.told.settings
         self._running = running
         self._seen.add(running.spec.data_directory)
         self._post(Spawned(running.process.pid))
@@ -330,8 +329,9 @@ class HostedPostmaster:
         """Be told of its end, and read what it says of itself."""
         asyncio.get_running_loop().add_reader(running.process, self._ended, running)
         self._attend_log()
-        path, look = controldata.control_file(running.spec.data_directory), partial(self._look, running)
-        self._while_starting.callback(Followed(self._watcher, path, look, closed=True).close)
+        path, look = controldata.control_file(running.spec.data_directory), partial(self._look, running, control=True)
+        self._while_starting.callback(Followed(self._watcher, path, look).close)
+        look()
         self._look(running)
 
     @property
@@ -344,8 +344,7 @@ class HostedPostmaster:
         if self._lock_file is not None:
             self._lock_file.close()
         spec = self._spec if self._running is None else self._running.spec
-        path = os.path.join(spec.data_directory, pidfile.NAME)  # who writes there closes it before he goes on
-        self._lock_file = Followed(self._watcher, path, self._rewritten, closed=True)
+        self._lock_file = Followed(self._watcher, os.path.join(spec.data_directory, pidfile.NAME), self._rewritten)
 
     def _attend_log(self) -> None:
         """Look after the log that counts: a server that runs goes on to write to the one that it was given."""
@@ -373,19 +372,19 @@ class HostedPostmaster:
         finally:
             self._search = None
 
-    def _look(self, running: Running) -> None:
-        """Tell what the server says of itself."""
+    def _look(self, running: Running, *, control: bool = False) -> None:
+        """Tell what the server says of itself, in pg_control (`control`) or in postmaster.pid."""
         if self._running is not running:
             return
         try:
             with acting_as(running.owner):
-                facts = tuple(news(running))
+                facts = tuple(news(running, control=control))
             for fact in facts:
                 self._post(fact)
         except OSError as error:
             if error.errno in {errno.EMFILE, errno.ENFILE}:
                 # Nobody tells when there are descriptors again, and the server may have nothing more to write.
-                asyncio.get_running_loop().call_later(_SHORT_OF_DESCRIPTORS, self._look, running)
+                asyncio.get_running_loop().call_later(_SHORTAGE, partial(self._look, running, control=control))
         if running.ready:
             self._while_starting.close()  # the control file changes at every checkpoint from now on
 

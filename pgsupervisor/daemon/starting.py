@@ -101,11 +101,17 @@ def _refuse_anothers(spec: ClusterSpec) -> None:
         raise CannotStartError(anothers)
 
 
-def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]) -> bool:
-    """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting.
+def begin(installation: Installation, spec: ClusterSpec, seen: Container[str], enclosure: Enclosure) -> Running | None:
+    """Start the server and hold it, or refuse what would keep it from starting.
 
-    A data directory that was `seen` before is not made again when it is gone.
+    If the cluster is not there yet, it is made, and None is returned: its files are to be watched before a server reads
+    them. A data directory that was `seen` before is not made again when it is gone.
     """
+    return None if _prepare(installation, spec, seen) else _start(installation, spec, enclosure)
+
+
+def _prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]) -> bool:
+    """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting."""
     cluster = _cluster(installation, spec)
     missing = spec.init and not os.path.lexists(spec.data_directory)
     if missing:
@@ -131,7 +137,7 @@ def prepare(installation: Installation, spec: ClusterSpec, seen: Container[str])
     return missing
 
 
-def start(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running:
+def _start(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running:
     """Start the server, and hold it, in its cgroup."""
     cluster = _cluster(installation, spec)
     owner = touched_by(spec.data_directory, spec.user)

@@ -16,16 +16,12 @@ _ROUNDS = 5
 
 
 class Followed:
-    """Has `changed` called when the file at `path` (absolute) may say something else; lives in the watcher's loop.
+    """Has `changed` called when the file at `path` (absolute) may say something else; lives in the watcher's loop."""
 
-    With `closed`, what is written to it counts when whoever writes has closed the file.
-    """
-
-    def __init__(self, watcher: Watcher, path: str, changed: Changed, *, closed: bool = False) -> None:
+    def __init__(self, watcher: Watcher, path: str, changed: Changed) -> None:
         self._watcher = watcher
         self._path = path
         self._changed = changed
-        self._finished = closed
         self._cancels: list[Changed] = []
         self._closed = False
         self._follow()
@@ -48,8 +44,7 @@ class Followed:
         for place in places:
             # A directory that is gone at this moment, or not ours to read: what is above it tells of a change.
             with contextlib.suppress(OSError):
-                watch = self._watcher.watch_place(place, self._happened, self._changed, closed=self._finished)
-                self._cancels.append(watch)
+                self._cancels.append(self._watcher.watch_place(place, self._happened, self._changed))
         # The old ones go after the new ones came: a directory that is in both stays watched all the time.
         for cancel in before:
             cancel()

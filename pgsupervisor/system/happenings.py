@@ -52,9 +52,7 @@ class What(Enum):
     ENTRY = auto()
     """A name was made, renamed to or from, removed, or has other attributes."""
     CONTENTS = auto()
-    """The file of that name was written to, and who writes may not be done."""
-    CLOSED = auto()
-    """The file of that name was closed by one who could write to it."""
+    """The file of that name was written to."""
     EVERYTHING = auto()
     """Any name may be concerned: the directory has other attributes, or events were lost."""
     GONE = auto()
@@ -75,10 +73,9 @@ _ENTRIES = (
     | InotifyConstants.IN_DELETE_SELF
     | InotifyConstants.IN_MOVE_SELF
 )
-_WRITES: dict[int, What] = {
-    InotifyConstants.IN_MODIFY: What.CONTENTS,
-    InotifyConstants.IN_CLOSE_WRITE: What.CLOSED,
-}
+_WRITES = InotifyConstants.IN_MODIFY
+"""Not IN_CLOSE_WRITE, which tells of whoever could have written: each server opens its postmaster.pid so once a minute,
+only to read it (RecheckDataDirLockFile in miscinit.c)."""
 _GONE = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF | InotifyConstants.IN_UNMOUNT
 _HOW = InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_MASK_ADD
 """A directory has one mask, whoever asks: who asks for less must not take from who asked for more (inotify(7))."""
@@ -120,7 +117,7 @@ class Inotify(InotifyFD):
 
         Raises OSError; ENOSPC means that no watch is left.
         """
-        return self._ask(path, Mask(_ENTRIES | _HOW | (sum(_WRITES) if contents else 0)), _Callback(tell))
+        return self._ask(path, Mask(_ENTRIES | _HOW | (_WRITES if contents else 0)), _Callback(tell))
 
     def once(self, path: str, tell: Callable[[], object]) -> End:
         """Tell, once, that a file has been written to.
@@ -178,7 +175,7 @@ class _Callback:
         elif not event.name:
             self.tell(What.EVERYTHING, "")
         else:
-            self.tell(_WRITES.get(event.mask, What.ENTRY), os.fsdecode(event.name))
+            self.tell(What.CONTENTS if event.mask & _WRITES else What.ENTRY, os.fsdecode(event.name))
 
     def on_watch_deleted(self, wd: WatchDescriptor) -> None:
         """Do nothing: the event before this one has told."""
@@ -215,7 +212,6 @@ class _Handler(FileSystemEventHandler):
         if self._path in paths:
             self._tell(What.GONE if isinstance(event, DirDeletedEvent) else What.EVERYTHING, "")
             return
-        # Whoever wrote may be done or not: it concerns all who want to know of writes.
-        what = What.CLOSED if isinstance(event, FileModifiedEvent) else What.ENTRY
+        what = What.CONTENTS if isinstance(event, FileModifiedEvent) else What.ENTRY
         for path in paths:
             self._tell(what, os.path.basename(path))

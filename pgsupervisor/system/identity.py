@@ -49,8 +49,8 @@ NOBODY = User("nobody", 65534, 65534, (), "/")
 
 
 _REMEMBERED = 1.0
-"""Seconds for which a user is not looked up again: at boot one and the same has hundreds of clusters, and to ask for his
-groups takes 200 system calls where systemd knows users as well (nss-systemd(8))."""
+"""Seconds for which a user is not looked up again: at boot one and the same has hundreds of clusters, and to ask for
+his groups takes 200 system calls where systemd knows users as well (nss-systemd(8))."""
 
 _users: dict[str | int, tuple[float, User]] = {}
 """Who was looked up last, and when, by what was asked for."""

@@ -44,9 +44,8 @@ _UNTOLD = 5.0
 """Seconds after which a file counts as written to, if the kernel does not tell."""
 
 _ENTRIES = frozenset({What.ENTRY, What.EVERYTHING, What.GONE})
-_FINISHED = _ENTRIES | {What.CLOSED}
-_WRITES = _FINISHED | {What.CONTENTS}
-"""What those want to know who are not told of writes, who are when they are done, and who are told of each."""
+_WRITES = _ENTRIES | {What.CONTENTS}
+"""What those want to know who are not told of writes, and who are."""
 
 Changed: TypeAlias = Callable[[], None]
 """Called in the event loop after something happened to a name; several changes may be told as one."""
@@ -93,16 +92,13 @@ class Watcher:
         """
         return self.watch_place(Place(os.path.realpath(directory), name, contents), changed)
 
-    def watch_place(
-        self, place: Place, changed: Changed, written: Changed | None = None, *, closed: bool = False
-    ) -> Changed:
+    def watch_place(self, place: Place, changed: Changed, written: Changed | None = None) -> Changed:
         """Watch a place of a trail, as `watch` does: its directory is a real one, and is not looked for again.
 
-        `written` is called instead of `changed` after a mere write to a file, which is the same file then. With
-        `closed`, that is told when whoever writes has closed the file, once for however many writes.
+        `written` is called instead of `changed` after a mere write to a file, which is the same file then.
         """
         watched = self._watched(place.directory, contents=place.contents)
-        kinds = (_FINISHED if closed else _WRITES) if place.contents else _ENTRIES
+        kinds = _WRITES if place.contents else _ENTRIES
         listener = _Listener(watched, place.name, kinds, changed, written or changed)
         watched.add(listener)
         return listener.cancel
@@ -251,8 +247,7 @@ class _Listener:
     def tell(self, what: What) -> None:
         """Tell it what happened."""
         # What polling takes for a write may as well be another file.
-        written = what is What.CONTENTS or what is What.CLOSED
-        (self.written if written and self.watched.polled is None else self.changed)()
+        (self.written if what is What.CONTENTS and self.watched.polled is None else self.changed)()
 
     def cancel(self) -> None:
         """Listen no more."""

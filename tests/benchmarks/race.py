@@ -37,7 +37,10 @@ QUESTIONS = 8
 """How often each is asked for the status in each round."""
 
 QUIET = 2.0
-"""Seconds after a boot before anything else is measured: supervisord takes a server for started after one."""
+"""Seconds for which nobody is asked or told anything before and after something is measured."""
+
+STABLE = 11.0
+"""Seconds after a boot before servers are killed: who keeps them takes them for stable by then (`stable_after`)."""
 
 BARE = "bare limit"
 PG_CTL = f"pg_ctl -w, {PG_CTL_WIDTH} at a time"
@@ -92,7 +95,7 @@ class Race:
         began = _begin()
         with host.start() as process:
             self.boots[host.name].append(await self.judge.all_answer(self.ground.servers) - began)
-            await asyncio.sleep(QUIET)
+            await asyncio.sleep(STABLE)
             for _ in range(QUESTIONS):
                 self.questions[PYTHON].append(whole([sys.executable, "-c", "pass"]))
                 self.questions[host.name].append(whole(host.status))

@@ -80,6 +80,8 @@ def _repr(self: Any) -> str:
 
 
 def _eq(self: object, other: object) -> bool:
+    if self is other:
+        return True
     return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
 
 

@@ -25,7 +25,7 @@ from benchmarks.hosts import CONTESTANTS, OURS, Host, end, whole
 
 CLUSTERS = 40
 
-ROUNDS = 5
+ROUNDS = 3
 
 WIDTHS = (2, 3, 4, 6, 8, 12, 40)
 """How many servers the bare limit starts at once; the best counts."""

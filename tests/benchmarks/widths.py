@@ -14,7 +14,7 @@ from benchmarks.hosts import ours
 
 CLUSTERS = 40
 
-ROUNDS = 5
+ROUNDS = 3
 
 WIDTHS = (1, 2, 3, 4, 6, 8, 12, 40)
 

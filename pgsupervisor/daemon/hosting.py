@@ -258,7 +258,7 @@ class HostedPostmaster:
         self._running.told_to_stop = True
         if number is Signals.SIGKILL:
             self.enclosure.kill()
-            kill(self._running.process)
+            self._running.killed += kill(self._running.process)
         else:
             self._running.process.signal(number)
 

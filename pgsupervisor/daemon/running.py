@@ -46,7 +46,8 @@ class Running:
 
     `log_offset` is the position in its log at which it began to write, as far as we know. `owner` is as whom its files
     are touched.
-    `in_force` is what it goes by of the settings in its files, as far as we know.
+    `killed` are its processes that were killed with it. `in_force` is what it goes by of the settings in its files, as
+    far as we know.
     """
 
     spec: ClusterSpec
@@ -62,6 +63,7 @@ class Running:
     standby: bool | None = None
     memory: Segment | None = None
     told_to_stop: bool = False
+    killed: list[Process] = field(default_factory=list)
     in_force: Values = field(default_factory=dict)
 
     @property
@@ -92,16 +94,18 @@ def not_started(error: OSError | PgSupervisorError) -> SpawnFailed:
     return SpawnFailed(str(error), hopeless=not outside, jitter=_jitter(), outside=outside)
 
 
-def kill(server: Process) -> None:
-    """Kill a server with all its processes: one that lived on would keep the next server from starting."""
+def kill(server: Process) -> list[Process]:
+    """Kill a server with all its processes: one that lived on would keep the next server from starting.
+
+    Returns these, held.
+    """
     family: list[Process] = []
     # Where no descriptor is left to hold them by, those that live on are found when the server has ended.
     with contextlib.suppress(OSError):
         family = children(server)
     for process in (server, *family):
         process.signal(Signals.SIGKILL)
-    for child in family:
-        child.close()
+    return family
 
 
 def post_mortem(running: Running) -> Exited:
@@ -137,10 +141,15 @@ def unexplained(error: OSError | PgSupervisorError) -> Exited:
 
 def left_by(running: Running) -> list[Process]:
     """Hold the processes of a server that has ended which live on; most end by themselves in a moment."""
-    left = orphans.left_behind(running.spec.data_directory, _memory(running))
+    left: dict[int, Process] = {}
+    # One that the kernel is just taking apart is not to be found any more by what it works on.
+    for process in (*running.killed, *orphans.left_behind(running.spec.data_directory, _memory(running))):
+        if process.pid in left:
+            left[process.pid].close()
+        left[process.pid] = process
     deadline = time.monotonic() + _FAREWELL
-    living = [process for process in left if not process.wait(deadline - time.monotonic())]
-    for process in left:
+    living = [process for process in left.values() if not process.wait(deadline - time.monotonic())]
+    for process in left.values():
         if process not in living:
             process.close()
     return living

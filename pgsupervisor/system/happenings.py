@@ -74,8 +74,8 @@ _ENTRIES = (
     | InotifyConstants.IN_MOVE_SELF
 )
 _WRITES = InotifyConstants.IN_MODIFY
-"""Not IN_CLOSE_WRITE, which tells of whoever could have written: each server opens its postmaster.pid so once a minute,
-only to read it (RecheckDataDirLockFile in miscinit.c)."""
+"""Not IN_CLOSE_WRITE, which tells of whoever could have written: a server may open its lock file so once a minute, only
+to read it."""
 _GONE = InotifyConstants.IN_DELETE_SELF | InotifyConstants.IN_MOVE_SELF | InotifyConstants.IN_UNMOUNT
 _HOW = InotifyConstants.IN_ONLYDIR | InotifyConstants.IN_DONT_FOLLOW | InotifyConstants.IN_MASK_ADD
 """A directory has one mask, whoever asks: who asks for less must not take from who asked for more (inotify(7))."""

@@ -50,23 +50,36 @@ NOBODY = User("nobody", 65534, 65534, (), "/")
 
 _REMEMBERED = 1.0
 """Seconds for which a user is not looked up again: at boot one and the same has hundreds of clusters, and to ask for
-his groups takes 200 system calls where systemd knows users as well (nss-systemd(8))."""
+his groups takes 200 system calls where systemd knows users as well (nss-systemd(8)).
+"""
 
-_users: dict[str | int, tuple[float, User]] = {}
-"""Who was looked up last, and when, by what was asked for."""
+_FILES = ("/etc/passwd", "/etc/group")
+"""Where this machine's own users are; others are on some server."""
+
+_users: dict[str | int, tuple[float, object, User]] = {}
+"""Who was looked up last, when, and which files there were then, by what was asked for."""
 
 
 def user(name_or_uid: str | int) -> User:
-    """Return an OS user by name or by number, as the user database knew him within the last second.
+    """Return an OS user by name or by number, as this machine knows him now, or a server knew him a second ago.
 
     Raises KeyError if the user database does not know him.
     """
-    now = time.monotonic()
-    looked_up, known = _users.get(name_or_uid, (-_REMEMBERED, None))
-    if known is None or now - looked_up > _REMEMBERED:
-        known = _look_up(name_or_uid)
-        _users[name_or_uid] = now, known
+    now, files = time.monotonic(), _files()
+    if (found := _users.get(name_or_uid)) is not None:
+        looked_up, then, known = found
+        if now - looked_up < _REMEMBERED and then == files:
+            return known
+    known = _look_up(name_or_uid)
+    _users[name_or_uid] = now, files, known
     return known
+
+
+def _files() -> object:
+    """Return what tells whether the files with users have been changed."""
+    with contextlib.suppress(OSError):
+        return [(facts.st_ino, facts.st_mtime_ns) for facts in map(os.stat, _FILES)]
+    return object()  # who knows; it is as no other
 
 
 def _look_up(name_or_uid: str | int) -> User:

@@ -118,6 +118,17 @@ def test_back_in_any_case(nobody: User) -> None:
 
 
 @as_root
+def test_back_where_another_cannot_be(nobody: User) -> None:
+    """Who cannot be become leaves the thread as it was, also within what it does as somebody else."""
+    refused = replace(nobody, name="refused", groups=tuple(range(70_000)))  # NGROUPS_MAX is 65,536
+    with acting_as(nobody):
+        his = _identity()
+        with pytest.raises(OSError, match="cannot act as the user refused"), acting_as(replace(refused, uid=1)):
+            pass
+        assert (_identity(), acting()) == (his, nobody)
+
+
+@as_root
 def test_programs_have_no_way_back(nobody: User) -> None:
     """A program that an acting thread starts is the other user for good, with all groups; or whom it shall run as."""
     ids = ["sh", "-c", "id -u; id -ru; id -g; id -G | tr ' ' '\\n' | sort -n; grep ^CapPrm /proc/self/status"]

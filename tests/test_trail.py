@@ -133,6 +133,14 @@ def test_links_that_lead_nowhere(top: Path) -> None:
     assert trail(f"{top}/1")[-1] == at(top / "file", contents=True)
 
 
+def test_too_many_names(top: Path) -> None:
+    """A path that leads through more directories than anybody has a use for is watched as far as its first names."""
+    path = top / "/".join("d" for _ in range(400))
+    path.mkdir(parents=True)
+    places = trail(str(path / "file"))
+    assert places == down_to(path)[:256]
+
+
 def test_a_directory(top: Path) -> None:
     """Of a directory as a whole, any name in it counts, and its own name, and those of links to it."""
     (top / "directory").mkdir()

@@ -48,7 +48,8 @@ def test_a_crowd(tmp_path: Path) -> None:
         def be_told() -> None:
             watcher._hear(watcher._directories[str(tmp_path)], What.ENTRY, "mine")
             watcher._hear(watcher._directories[str(tmp_path)], What.ENTRY, "nobody's")
-            watcher._tell_all()
+            for news in watcher._coming:
+                watcher._tell(*news)
 
         def leave() -> None:
             for cancel in cancels:
@@ -88,5 +89,25 @@ def test_told_together(tmp_path: Path) -> None:
         watcher._hear(watcher._directories[str(tmp_path / "one")], What.ENTRY, "a")
         assert len(wakes) == 2
         await ears[0].heard()
+
+    watching(play)
+
+
+def test_a_mistake_of_one(tmp_path: Path) -> None:
+    """Who raises when he is told costs nobody else the news that came with his."""
+
+    async def play(watcher: Watcher) -> None:
+        loop, mistakes, ear = asyncio.get_running_loop(), list[str](), Ear()
+        loop.set_exception_handler(lambda _loop, context: mistakes.append(str(context["exception"])))
+
+        def raise_one() -> None:
+            raise ValueError("mine")
+
+        watcher.watch(str(tmp_path), "first", raise_one)
+        watcher.watch(str(tmp_path), "second", ear.hear)
+        for name in ("first", "second"):
+            watcher._hear(watcher._directories[str(tmp_path)], What.ENTRY, name)
+        await ear.heard()
+        assert mistakes == ["mine"]
 
     watching(play)

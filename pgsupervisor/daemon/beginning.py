@@ -1,7 +1,7 @@
 """The daemon's first moments, in which time counts most: every server waits for them. `main` imports this first.
 
-The garbage collector rests until `Service.run` has taken the clusters in: what is made meanwhile is modules, classes
-and the inventory, all of which stay, and to look through them again and again finds nothing.
+The garbage collector rests until `Service.run`: what is made until then is modules, classes and the inventory, all of
+which stay, and to look through them again and again finds nothing.
 
 And asyncio, which looks for TLS and is content without, finds none: OpenSSL is large, and all our sockets are local.
 """

@@ -5,8 +5,7 @@ comes back as a fact. What happens by itself is told by the kernel: the pidfd wh
 rewrites postmaster.pid, whose last line says `ready`, or, until it does, pg_control, which says that it is in recovery.
 Between those, nothing runs here at all.
 
-What the server takes from its configuration files is told by nobody. It is asked, each time after it was told to
-read them.
+What the server takes from its configuration files is told by nobody: it is asked, each time when it has read them.
 """
 
 from __future__ import annotations
@@ -93,7 +92,7 @@ class HostedPostmaster:
         self._rewritten_again = False
         self._search: asyncio.Task[None] | None = None
         self._limiting: asyncio.Task[None] | None = None
-        self._seen: set[str] = set()  # data directories that had a server: initdb has no business there any more
+        self._seen: set[str] = set()  # data directories that there were: initdb has no business there any more
         self.version: str | None = None
 
     @property
@@ -224,8 +223,8 @@ class HostedPostmaster:
             found, left = await self._blocking(partial(starting.look_around, enclosure=self.enclosure), spec)
             if isinstance(found, Obstacle):
                 self._locked.wait(found)
-                reason = f"{found.why}; the server is started then"
-                self._post(SpawnFailed(reason, hopeless=False, jitter=1.0, locked=True))
+                why = f"{found.why}; the server is started then"
+                self._post(SpawnFailed(why, hopeless=False, jitter=1.0, locked=True))
                 return
             if left:
                 self._autopsy.orphans.hold(left)
@@ -239,6 +238,7 @@ class HostedPostmaster:
                 return
             begin = partial(starting.begin, seen=self._seen, enclosure=self.enclosure)
             while (running := await self._blocking(begin, spec)) is None:
+                self._seen.add(spec.data_directory)
                 await self._files.tell()
         except (OSError, PgSupervisorError) as error:
             self.enclosure.leave()

@@ -151,6 +151,9 @@ class Service:
         self._entrance.open()
         self._watchdog.open()
         self._notifier.open()
+        # What is there by now stays: to look through it again and again would keep clients waiting for 20 ms each time.
+        gc.freeze()
+        gc.enable()
         if self._before is None:
             self._log.info("daemon started", **what)
             started = await self._supervisor.begin()
@@ -158,9 +161,7 @@ class Service:
             self._log.info("daemon upgraded", was=self._before.version, now=__version__, **what)
             started = await self._go_on(self._before)
         self._notifier.begun(started)
-        # What is there by now stays: to look through it again and again would keep clients waiting for 20 ms each time.
         gc.freeze()
-        gc.enable()
         ready()
         await self._end.wait()
         # Asked in the one thread that neither a disk nor a user database can keep for ever.

@@ -114,7 +114,8 @@ _PR_SET_PDEATHSIG = 1
 _PR_GET_PDEATHSIG = 2
 
 _libc = ctypes.PyDLL(None, use_errno=True)
-"""libc; no other thread of ours takes a turn while it is called, for nothing that is called here waits for anything."""
+"""libc; no other thread of ours takes a turn while it is called: what is called here is done in a microsecond, unless
+somebody traces or audits us."""
 
 _machine = os.uname().machine if sys.maxsize > 1 << 32 else ""
 """What the numbers are looked up by; a 32-bit program has others."""
@@ -162,9 +163,7 @@ class _Turn(contextlib.ContextDecorator):
     def __exit__(
         self, kind: type[BaseException] | None, error: BaseException | None, trace: TracebackType | None
     ) -> None:
-        before = _thread.before.pop()
-        if before is not _thread.acting:
-            _be(before)
+        _go_on_as(_thread.before.pop())
 
 
 class acting_as(_Turn):  # noqa: N801 - it is used as a verb
@@ -181,7 +180,11 @@ class acting_as(_Turn):  # noqa: N801 - it is used as a verb
     def __enter__(self) -> None:
         before = _thread.acting
         if self._who is not None and self._who.uid != os.geteuid():
-            _be(self._who)
+            try:
+                _be(self._who)
+            except OSError:
+                _go_on_as(before)
+                raise
         _thread.before.append(before)
 
 
@@ -196,6 +199,15 @@ class as_ourselves(_Turn):  # noqa: N801 - it is used as a verb
         if before is not None:
             _be(None)
         _thread.before.append(before)
+
+
+def _go_on_as(before: User | None) -> None:
+    """Be again who this thread was before; what it does next, it must do as him, or not at all."""
+    if before is not _thread.acting:
+        try:
+            _be(before)
+        except OSError:
+            os.abort()
 
 
 def _be(who: User | None) -> None:

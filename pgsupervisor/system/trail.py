@@ -13,6 +13,9 @@ import errno
 import os
 from typing import NamedTuple, TypeAlias
 
+_MOST_NAMES = 256
+"""Names on the way that are watched, links and directories; who owns them could have a path lead through any number."""
+
 _MOST_LINKS = 40
 """Symbolic links that the kernel follows in one path (path_resolution(7)); the next one is ELOOP."""
 
@@ -54,13 +57,15 @@ def _walk(path: str, seen: Seen | None) -> tuple[list[Place], Place]:
     """Go along a path as the kernel does; return the places on the way, and the one where it ends.
 
     It ends early at a name that is missing, that is no directory though it should be, that may not be searched, or
-    that is a link too many. Only a last name has contents.
+    that is a link or a name too many. Only a last name has contents.
     """
     seen = {} if seen is None else seen
     way: list[Place] = []
     links = 0
     here, names = "/", _names(path)
     while names:
+        if len(way) == _MOST_NAMES:
+            return way, way[-1]
         name = names.pop(0)
         if name == "..":
             here = os.path.dirname(here)

@@ -218,7 +218,8 @@ class Watcher:
         with self._comes:
             coming, self._coming = self._coming, {}
         for news in coming:
-            self._tell(*news)
+            # Each by itself: a mistake of one who is told must not cost the others their news.
+            self._loop.call_soon(self._tell, *news)
 
     def _tell(self, watched: _Directory, what: What, name: str) -> None:
         if what is What.GONE and self._directories.get(watched.path) is watched:

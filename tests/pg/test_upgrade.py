@@ -161,6 +161,7 @@ def test_orders_overtake_what_was_begun_before(upgraded: Upgraded) -> None:
 def test_the_end(upgraded: Upgraded) -> None:
     """SIGTERM stops every server in order, and the daemon ends with 0."""
     upgraded.site.order("Stop", "stopping", mode="fast")  # or it would wait for its client
+    upgraded.site.order("Start", "backoff")  # or nobody would recover what it crashed with
     assert upgraded.daemon.end() == 0
     found = [upgraded.site.cluster(name) for name in ("blog", "shop", "stopping", "backoff")]
     assert [clean_shutdown(each.installation, each.data_directory, each.run_as) for each in found] == [True] * 4

@@ -52,8 +52,12 @@ def holdings(pid: int) -> Counter[str]:
     """
     held: Counter[str] = Counter()
     for descriptor in os.listdir(f"/proc/{pid}/fd"):
-        held[re.sub(r"\d+", "N", os.readlink(f"/proc/{pid}/fd/{descriptor}"))] += 1
-        about = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text(encoding="utf-8")
+        try:
+            what = os.readlink(f"/proc/{pid}/fd/{descriptor}")
+            about = Path(f"/proc/{pid}/fdinfo/{descriptor}").read_text(encoding="utf-8")
+        except FileNotFoundError:
+            continue  # closed meanwhile
+        held[re.sub(r"\d+", "N", what)] += 1
         watches = [line for line in about.splitlines() if line.startswith("inotify wd:")]
         held["inotify watches"] += len([line for line in watches if _ONE_SHOT not in line])
     held["threads"] = len(os.listdir(f"/proc/{pid}/task"))

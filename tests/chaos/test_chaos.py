@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections import Counter
 from typing import cast
 
@@ -12,7 +13,7 @@ from chaos.plan import plan
 from chaos.stage import ON_SMALL_DISK, new_stage
 from chaos.witness import Witness
 from chaos.writers import writers
-from daemons import Record, Site
+from daemons import LIMIT, Record, Site
 from machine import NewDataDirectory
 
 
@@ -66,4 +67,13 @@ def at_rest(site: Site) -> Counter[str]:
     with site.client() as client:
         # Whoever gets an answer to this knows that no other reload is under way or due.
         client.call("Reload", names=["all"])
-        return holdings(pid)
+        deadline = time.monotonic() + LIMIT
+        # What the servers have just said may have made a log so large that it is rotated at this moment.
+        while (rotates := _has_logs(held := holdings(pid))) and time.monotonic() < deadline:
+            pass
+        assert not rotates
+        return held
+
+
+def _has_logs(held: Counter[str]) -> bool:
+    return any(name.endswith(".log") for name in held)

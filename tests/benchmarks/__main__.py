@@ -38,8 +38,12 @@ HERE = Path(__file__).parent
 def main() -> int:
     """Measure, print, and return 1 if a goal was missed."""
     parser = argparse.ArgumentParser(prog="make bench")
-    parser.add_argument("part", nargs="*", choices=[*PARTS], help="what to measure (default: everything)")
-    asked = parser.parse_args().part or list(PARTS)
+    parser.add_argument(
+        "part", nargs="*", default=[*PARTS], help=f"what to measure, of {', '.join(PARTS)} (default: all)"
+    )
+    asked = parser.parse_args().part
+    if unknown := set(asked) - set(PARTS):
+        parser.error(f"there is no {', '.join(unknown)}")
     judge = Judge()
     figures: list[Figure] = []
     try:

@@ -25,7 +25,7 @@ from pgsupervisor.postgres import Installation
 
 COUNTS = (10, 100, 1000)
 
-ROUNDS = 2
+ROUNDS = 1
 
 SETTLED = 20.0
 

@@ -141,9 +141,7 @@ def cluster_spec(
 ) -> ClusterSpec:
     """Return the cluster `name`: its own values, those of `[defaults]` below them, and the schema's below those.
 
-    `uid` is the user who shall keep it.
-
-    Raises InventoryError.
+    `uid` is the user who shall keep it. Raises InventoryError.
     """
     ensure(name, Name, own.place)
 

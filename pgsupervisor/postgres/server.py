@@ -137,8 +137,7 @@ class Server:
     def announced_by(self, server: Process) -> PidFile | None:
         """Return what the server that is held says of itself in postmaster.pid; None if that is not a word yet.
 
-        What an earlier server left there is none of it, even if that one had the same process id, as happens in
-        containers.
+        What an earlier server left is none of it, even if that one had the same process id, as happens in containers.
         """
         written = pidfile.read(self.data_directory)
         if written is None or written.pid != server.pid or written == self._leftover:

@@ -81,14 +81,15 @@ class Postmasters:
     async def all_gone(self) -> float:
         """Wait until the last of them has ended, and return when that was."""
         async with asyncio.timeout(LIMIT):
-            await asyncio.gather(*map(_gone, self._held))
+            await asyncio.gather(*map(gone, self._held))
         ended = time.monotonic()
         for pidfd in self._held:
             os.close(pidfd)
         return ended
 
 
-async def _gone(pidfd: int) -> None:
+async def gone(pidfd: int) -> None:
+    """Wait until the process that a pidfd holds has ended."""
     loop = asyncio.get_running_loop()
     gone = loop.create_future()
     loop.add_reader(pidfd, gone.set_result, None)

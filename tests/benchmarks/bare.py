@@ -12,8 +12,11 @@ import os
 import signal
 import subprocess
 
-from benchmarks.answering import LIMIT, Judge
-from benchmarks.ground import Ground, Server, server_environment, server_identity
+from benchmarks.answering import LIMIT, Judge, gone
+from benchmarks.ground import Ground, Server, server_environment
+from machine import SERVER_USER
+
+from pgsupervisor.system.process import _identity
 
 PG_CTL_WIDTH = 8
 
@@ -53,15 +56,11 @@ class Bare:
         await asyncio.gather(*map(self._keep, self._ground.servers))
 
     async def _keep(self, server: Server) -> None:
-        loop = asyncio.get_running_loop()
         while True:
             pidfd = os.pidfd_open(self._children[server.name].pid)
-            ended = asyncio.Event()
-            loop.add_reader(pidfd, ended.set)
             try:
-                await ended.wait()
+                await gone(pidfd)
             finally:
-                loop.remove_reader(pidfd)
                 os.close(pidfd)
             self._children[server.name].wait()
             self._start(server)
@@ -76,7 +75,7 @@ class Bare:
             stdout=log,
             stderr=log,
             start_new_session=True,
-            **server_identity(),
+            **_identity(SERVER_USER),
         )
         os.close(log)
 
@@ -105,7 +104,7 @@ class PgCtl:
             stdin=subprocess.PIPE,
             stdout=subprocess.DEVNULL,
             stderr=subprocess.DEVNULL,
-            **server_identity(),
+            **_identity(SERVER_USER),
         )
         assert process.stdin is not None
         with process.stdin:

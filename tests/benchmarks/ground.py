@@ -12,7 +12,6 @@ import subprocess
 from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TypedDict
 
 from machine import INSTALLATIONS, SERVER_USER, make_directory, remove_directory
 
@@ -58,21 +57,6 @@ class Ground:
     def few(self, count: int) -> Ground:
         """Return the same ground with no more than so many servers."""
         return Ground(self.directory, self.door, self.installation, self.servers[:count])
-
-
-class Identity(TypedDict, total=False):
-    """As whom a program is started, for subprocess; nothing if as ourselves."""
-
-    user: int
-    group: int
-    extra_groups: list[int]
-
-
-def server_identity() -> Identity:
-    """Return as whom servers run."""
-    if SERVER_USER is None:
-        return {}
-    return {"user": SERVER_USER.uid, "group": SERVER_USER.gid, "extra_groups": []}
 
 
 def server_environment() -> dict[str, str]:

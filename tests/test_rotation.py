@@ -11,10 +11,11 @@ from pathlib import Path
 
 import pytest
 from logs import BLOCK, TEXT, killed_at, put_together, rotate_all, write
+from machine import make_directory, remove_directory
 
 from pgsupervisor.system import collapse
 from pgsupervisor.system.archives import archives
-from pgsupervisor.system.identity import user
+from pgsupervisor.system.identity import NOBODY, acting_as, user
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.rotation import Rotated, RotatedLog, danger, end_of, parts
 
@@ -187,6 +188,20 @@ def test_no_danger(log: RotatedLog) -> None:
     write(log, TEXT)
     assert danger(log.path) == ""
     assert read(log) == TEXT
+
+
+def test_nobody_writes_there() -> None:
+    """That we may not write where a log is, is told, whatever is known of its file system."""
+    directory = make_directory()
+    try:
+        log = str(directory / "log")
+        danger(log)
+        os.chown(directory, os.geteuid(), -1)
+        directory.chmod(0o555)
+        with acting_as(NOBODY if os.geteuid() == 0 else None), pytest.raises(PermissionError):
+            danger(log)
+    finally:
+        remove_directory(directory)
 
 
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root can give a file away")

@@ -111,6 +111,7 @@ class Rotation:
             self.trouble = ""
             await self._wake.wait()
             return
+        os.stat(log.path)  # before a thread is troubled with a log that a server has yet to make
         if log is not self._prepared:
             self._danger = await self._in_thread(log.make_ready)
             facts = os.stat(log.path)

@@ -13,7 +13,7 @@ from watching import Ear, quiet
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.happenings import Inotify
 from pgsupervisor.system.trail import Place
-from pgsupervisor.system.watch import Changed, Watcher
+from pgsupervisor.system.watch import Changed, Watch, Watcher
 
 
 class CountingWatcher(Watcher):
@@ -24,12 +24,12 @@ class CountingWatcher(Watcher):
         self.places = 0
         self._before = before
 
-    def watch_place(self, place: Place, changed: Changed, written: Changed | None = None) -> Changed:
+    def watch_place(self, place: Place, changed: Changed, renewed: Changed | None = None) -> Watch:
         """Watch one more."""
         if not self.places:
             self._before()
         self.places += 1
-        return super().watch_place(place, changed, written)
+        return super().watch_place(place, changed, renewed)
 
 
 def no_instance() -> Inotify:
@@ -37,10 +37,13 @@ def no_instance() -> Inotify:
     raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
 
-def test_a_mere_write(tmp_path: Path) -> None:
-    """A write is told, and leads the path nowhere else; another file in its place is told, and watched anew."""
-    path = tmp_path / "file"
-    path.touch()
+def test_what_is_watched_anew(tmp_path: Path) -> None:
+    """A write is told, and another file, and neither leads elsewhere; another directory is told, and watched anew."""
+    directory, other = tmp_path / "directory", tmp_path / "other"
+    path = directory / "file"
+    for each in (directory, other):
+        each.mkdir()
+        (each / "file").touch()
 
     async def play() -> None:
         watcher = CountingWatcher()
@@ -49,13 +52,18 @@ def test_a_mere_write(tmp_path: Path) -> None:
         once = watcher.places
         path.write_text("x")
         await ear.heard()
-        await quiet(watcher, tmp_path, ear)
-        beside, watcher.places = watcher.places - once, once
-        assert beside == 1  # that was the file beside, by which it is known to be quiet
-        (tmp_path / "new").touch()
-        (tmp_path / "new").rename(path)
+        await quiet(watcher, directory, ear)
+        (directory / "new").touch()
+        (directory / "new").rename(path)
         await ear.heard()
-        assert watcher.places == 2 * once
+        await quiet(watcher, directory, ear)
+        assert watcher.places - once == 2  # those were the files beside, by which it is known to be quiet
+        directory.rename(tmp_path / "gone")
+        other.rename(directory)
+        await ear.heard()
+        await quiet(watcher, tmp_path, ear)
+        path.write_text("y")
+        await ear.heard()
         followed.close()
         watcher.close()
 

@@ -4,8 +4,9 @@ Not events are what counts but contents. An editor writes a backup, a temporary 
 of the same bytes change nothing. So whatever happens to a name that has a part in the configuration only starts a wait
 for quiet, and what is read then is compared with what the server was told last.
 
-Which names have a part is found in the files themselves, and changes with them. They are therefore read after they are
-watched: what changes in between is heard, and what turns up as new is watched before it is read again.
+Which names have a part is found in the files themselves, and changes with them. So what was read counts only if it was
+watched by then, and what changes after that is heard; what turns up as new is watched, and all is read again. As a rule
+nothing does: a server that is started again has the same files, and where initdb has put them is known.
 """
 
 from __future__ import annotations
@@ -13,8 +14,9 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import Callable, Iterable
-from dataclasses import replace
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from contextlib import asynccontextmanager
+from dataclasses import dataclass, replace
 
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.errors import InstallationError
@@ -23,7 +25,7 @@ from pgsupervisor.postgres import sources
 from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.postgres.sources import Sources
 from pgsupervisor.system.trail import Place, Seen, trail, trail_into
-from pgsupervisor.system.watch import Watcher
+from pgsupervisor.system.watch import Watch, Watcher
 
 _PATIENCE = 10
 """How many times the quiet time a change waits at most, while others follow it."""
@@ -67,6 +69,48 @@ def _others(paths: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     return tuple(path for path in paths if os.path.realpath(path) not in files)
 
 
+@dataclass(frozen=True, slots=True)
+class Picture:
+    """What the files say, the places that have a part in that, and whether these are the `whole`.
+
+    If it is `heard`, whatever has changed since it was taken is told.
+    """
+
+    sources: Sources
+    places: tuple[Place, ...]
+    whole: bool
+    heard: bool
+
+
+class Reading:
+    """One reading of a cluster's files: `look` at them in a thread, and `watch` in the loop, until all is `heard`."""
+
+    def __init__(self, files: ConfigurationFiles) -> None:
+        self.picture: Picture | None = None
+        self._files = files
+        self._watched = files.watched
+        self._tried: tuple[Place, ...] | None = None
+        self._looks = 0
+
+    def look(self) -> Picture:
+        """Look at the files. If that is not `heard`, there is something to watch first."""
+        self._looks += 1
+        found, places, whole = self._files.look()
+        heard = self._looks > _ROUNDS or places == self._tried or self._is_heard(places)
+        self.picture = Picture(found, places, whole, heard)
+        return self.picture
+
+    def watch(self) -> None:
+        """Watch what has a part, as far as it can be watched."""
+        if self.picture is not None:
+            self._files.watch(self.picture.places, whole=self.picture.whole)
+            self._tried = self.picture.places
+
+    def _is_heard(self, places: Iterable[Place]) -> bool:
+        watches = {place.directory: self._watched.get(place) for place in places}
+        return all(map(self._watched.__contains__, places)) and all(each and each.holds() for each in watches.values())
+
+
 class ConfigurationFiles:
     """The files of one cluster's configuration; made and used in the event loop.
 
@@ -83,12 +127,12 @@ class ConfigurationFiles:
         self._installations = installations
         self._changed = changed
         self._also: tuple[str, ...] = ()
-        self._watched: dict[Place, Callable[[], None]] = {}
+        self._watched: dict[Place, Watch] = {}
         self.polled = ""
         self._first: float | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._looks: set[asyncio.Task[None]] = set()
-        self._reading = asyncio.Lock()
+        self._one_at_a_time = asyncio.Lock()
         self._closed = False
 
     def renew(self, spec: ClusterSpec) -> None:
@@ -109,7 +153,7 @@ class ConfigurationFiles:
 
     async def use(self, paths: Iterable[str]) -> None:
         """Watch these files too, which the server says it uses: those of its start, whatever is set now."""
-        async with self._reading:
+        async with self._one_at_a_time:
             also = await asyncio.to_thread(_others, paths, self.told.digests.keys() - set(self._also))
             if also == self._also:
                 return
@@ -120,9 +164,21 @@ class ConfigurationFiles:
             kept = {path: digest for path, digest in self.told.digests.items() if path in found.digests}
             self.told = replace(self.told, digests={**kept, **new})
 
+    @asynccontextmanager
+    async def telling(self) -> AsyncIterator[Reading]:
+        """Have the files read by whoever has a server told: what they said when he looked last is what it was told."""
+        async with self._one_at_a_time:
+            reading = Reading(self)
+            try:
+                yield reading
+            finally:
+                if reading.picture is not None:
+                    self._take(reading.picture)
+                    self.told = reading.picture.sources
+
     async def tell(self) -> tuple[str, ...]:
         """Read what the server is told now, and return the paths of the files that say something else than before."""
-        async with self._reading:
+        async with self._one_at_a_time:
             before, self.told = self.told, await self._read()
         names = before.digests.keys() | self.told.digests.keys()
         return tuple(sorted(name for name in names if before.digests.get(name) != self.told.digests.get(name)))
@@ -134,23 +190,40 @@ class ConfigurationFiles:
             self._timer.cancel()
         for look in self._looks:
             look.cancel()
-        self._watch(())
+        self.watch(())
 
     async def _read(self) -> Sources:
-        found = self.told
-        watched: tuple[Place, ...] | None = None
-        for _ in range(_ROUNDS):
-            found, places, whole = await asyncio.to_thread(self._look_at, self._spec)
-            if places == watched:
-                break
-            self._watch(places, whole=whole)
-            watched = places
-        return found
+        reading = Reading(self)
+        while not (picture := await asyncio.to_thread(reading.look)).heard:
+            reading.watch()
+        self._take(picture)
+        return picture.sources
 
-    def _look_at(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...], bool]:
+    def _take(self, picture: Picture) -> None:
+        """Watch no more than what has a part."""
+        if picture.heard and self._watched.keys() - set(picture.places):
+            self.watch(picture.places, whole=picture.whole)
+
+    @property
+    def watched(self) -> Mapping[Place, Watch]:
+        """What is watched at this moment."""
+        return dict(self._watched)
+
+    def look(self) -> tuple[Sources, tuple[Place, ...], bool]:
         """Read the files, and find the places that have a part in them, and whether these are all; in a thread."""
+        spec = self._spec
         with as_owner(spec.data_directory, spec.user):
             return self._look_as_owner(spec)
+
+    def expect(self) -> tuple[Place, ...]:
+        """Find the places that will have a part if nothing is set to the contrary; none if it is known. In a thread."""
+        spec = self._spec
+        if self._watched or not (spec.watch and spec.autostart):
+            return ()
+        seen: Seen = {}
+        with as_owner(spec.data_directory, spec.user):
+            paths = sources.usual(spec.data_directory, spec.config_file)
+            return _affordable(itertools.chain.from_iterable(trail(path, seen) for path in paths))[0]
 
     def _look_as_owner(self, spec: ClusterSpec) -> tuple[Sources, tuple[Place, ...], bool]:
         try:
@@ -171,7 +244,7 @@ class ConfigurationFiles:
         directories = (trail_into(path, seen) for path in found.directories)
         return found, *_affordable(itertools.chain.from_iterable(itertools.chain(files, directories)))
 
-    def _watch(self, places: Iterable[Place], *, whole: bool = True) -> None:
+    def watch(self, places: Iterable[Place], *, whole: bool = True) -> None:
         """Watch these places and no others. Each is watched anew: another directory may have its name by now.
 
         They are not the `whole` where there are too many.
@@ -191,8 +264,8 @@ class ConfigurationFiles:
                 why = self._watcher.polling(place.directory)
                 hindrances += [] if why is None else [f"configuration files are polled: {why}"]
         self.polled = next(iter(hindrances), "")
-        for cancel in before.values():
-            cancel()
+        for watch in before.values():
+            watch.cancel()
 
     def _touched(self) -> None:
         """Wait for quiet, since something happened."""
@@ -210,7 +283,7 @@ class ConfigurationFiles:
         look.add_done_callback(self._looks.discard)
 
     async def _look(self) -> None:
-        async with self._reading:
+        async with self._one_at_a_time:
             found = await self._read()
             changed = found.digests != self.told.digests
         if changed and self._spec.watch:

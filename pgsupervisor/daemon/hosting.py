@@ -32,18 +32,20 @@ from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.daemon.locked import Locked
 from pgsupervisor.daemon.log import HostedLog
 from pgsupervisor.daemon.resumption import carried, resumed
-from pgsupervisor.daemon.running import Running, inspect, kill, not_started
+from pgsupervisor.daemon.running import Running, inspect, kill, locked_out, not_started, obstructed
+from pgsupervisor.daemon.search import Search
 from pgsupervisor.daemon.verdict import judge
 from pgsupervisor.errors import PgSupervisorError
 from pgsupervisor.inventory.spec import ClusterSpec
-from pgsupervisor.postgres import controldata, pidfile
+from pgsupervisor.postgres import pidfile
+from pgsupervisor.postgres.controldata import control_file
 from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.owner import as_owner, found_once
 from pgsupervisor.supervision.configuration import Mistake, Report
 from pgsupervisor.supervision.keeper import Post
 from pgsupervisor.supervision.kept import Usage
-from pgsupervisor.supervision.life import FilesChanged, Life, Spawned, SpawnFailed, Unlocked
+from pgsupervisor.supervision.life import FilesChanged, Life, Spawned, Unlocked
 from pgsupervisor.system.follow import Followed
 from pgsupervisor.system.identity import acting_as
 from pgsupervisor.system.process import Process
@@ -89,8 +91,7 @@ class HostedPostmaster:
         self._locked = Locked(lambda: post(Unlocked()))
         self._lock_file: Followed | None = None
         self._while_starting = contextlib.ExitStack()
-        self._rewritten_again = False
-        self._search: asyncio.Task[None] | None = None
+        self._search = Search(spec.name, self._look_for_one, lambda: self._busy)
         self._limiting: asyncio.Task[None] | None = None
         self._seen: set[str] = set()  # data directories that there were: initdb has no business there any more
         self.version: str | None = None
@@ -146,7 +147,7 @@ class HostedPostmaster:
 
     @property
     def _works(self) -> list[asyncio.Task[None]]:
-        works = (self._autopsy.task, self._spawning, self._search, self._limiting)
+        works = (self._autopsy.task, self._spawning, self._search.task, self._limiting)
         return [work for work in works if work is not None and not work.done()]
 
     def carried(self, life: Life) -> Carried:
@@ -191,16 +192,19 @@ class HostedPostmaster:
 
     async def _look_for_one(self) -> None:
         try:
-            running = await self._blocking(partial(starting.adopt, enclosure=self.enclosure), self._spec)
+            adopt = partial(starting.adopt, expect=self._files.expect, enclosure=self.enclosure)
+            running, expected = await self._blocking(adopt, self._spec)
         except (OSError, PgSupervisorError):
             return
         if running is None:
+            if expected and not self._busy:
+                self._files.watch(expected)
             return
         await self._files.tell()
         if self._busy:
             running.process.close()  # whoever is at it finds it, too
         else:
-            self._hold_adopted(running)
+            self._hold(running)
 
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
@@ -208,43 +212,46 @@ class HostedPostmaster:
             # Somebody else's was found in the very moment in which ours had its turn: its facts are on their way.
             return
         self._spawning = asyncio.current_task()
-        self._rewritten_again = False
+        self._search.due = False
         self._locked.forget()
         try:
             with found_once():
                 await self._spawn(self._spec)
         finally:
             self._spawning = None
-        if self._rewritten_again:
+        if self._search.due:
             self._rewritten()
 
     async def _spawn(self, spec: ClusterSpec) -> None:
         try:
-            found, left = await self._blocking(partial(starting.look_around, enclosure=self.enclosure), spec)
-            if isinstance(found, Obstacle):
-                self._locked.wait(found)
-                why = f"{found.why}; the server is started then"
-                self._post(SpawnFailed(why, hopeless=False, jitter=1.0, locked=True))
-                return
-            if left:
-                self._autopsy.orphans.hold(left)
-                why = "processes of the server before are in the way"
-                self._post(SpawnFailed(why, hopeless=False, jitter=1.0, orphans=len(left)))
-                return
-            # Before a server reads them: what changes after this is heard, and told to it.
-            await self._files.tell()
-            if found is not None:
-                self._hold_adopted(found)
-                return
-            begin = partial(starting.begin, seen=self._seen, enclosure=self.enclosure)
-            while (running := await self._blocking(begin, spec)) is None:
-                self._seen.add(spec.data_directory)
+            found, left = await self._begin(spec)
+            if isinstance(found, Running) and found.child is None:
                 await self._files.tell()
         except (OSError, PgSupervisorError) as error:
             self.enclosure.leave()
             self._post(not_started(error))
+            return
+        if isinstance(found, Obstacle):
+            self._locked.wait(found)
+            self._post(locked_out(found))
+        elif found is None:
+            self._autopsy.orphans.hold(left)
+            self._post(obstructed(left))
         else:
-            self._hold(running)
+            self._hold(found)
+
+    async def _begin(self, spec: ClusterSpec) -> tuple[Running | Obstacle | None, list[Process]]:
+        """Start the server, or find what runs already, or is in the way."""
+        async with self._files.telling() as reading:
+            begin = partial(starting.begin, look=reading.look, seen=self._seen, enclosure=self.enclosure)
+            while True:
+                found, left = await self._blocking(begin, spec)
+                if found is not None or left:
+                    return found, left
+                if reading.picture is not None and reading.picture.heard:
+                    self._seen.add(spec.data_directory)  # it has been made
+                # Before a server reads them: what changes after this is heard, and told to it.
+                reading.watch()
 
     def signal(self, number: Signals) -> None:
         """Send a signal to the postmaster; a SIGKILL reaches all of its processes, which would outlive it."""
@@ -312,27 +319,26 @@ class HostedPostmaster:
 
         return await asyncio.to_thread(do)
 
-    def _hold_adopted(self, running: Running) -> None:
-        """Hold a server that ran already; nobody knows what it has read, so it is told to read its files again."""
-        self._hold(running)
-        if running.spec.watch:
-            self._post(FilesChanged())
-
     def _hold(self, running: Running) -> None:
+        """Hold a server. Nobody knows what one has read that ran already, so it is told to read its files again."""
         running.in_force = self._files.told.settings
         self._running = running
         self._seen.add(running.spec.data_directory)
         self._post(Spawned(running.process.pid))
         self._attend(running)
+        if running.child is None and running.spec.watch:
+            self._post(FilesChanged())
 
     def _attend(self, running: Running) -> None:
         """Be told of its end, and read what it says of itself."""
         asyncio.get_running_loop().add_reader(running.process, self._ended, running)
         self._attend_log()
-        path, look = controldata.control_file(running.spec.data_directory), partial(self._look, running, control=True)
-        self._while_starting.callback(Followed(self._watcher, path, look).close)
-        look()
+        where, tell = control_file(running.spec.data_directory), partial(self._look, running, control=True)
+        with contextlib.suppress(OSError):  # without it there is no server for long
+            self._while_starting.callback(self._watcher.watch(*os.path.split(where), tell))
         self._look(running)
+        if running.port is not None:  # else it has touched nothing yet
+            tell()
 
     @property
     def _busy(self) -> bool:
@@ -357,20 +363,10 @@ class HostedPostmaster:
         if self._running is not None:
             self._look(self._running)
             return
-        self._rewritten_again = True
+        self._search.due = True
         if not self._busy:
             self._locked.lift()
-            if self._search is None:
-                self._search = asyncio.create_task(self._look_until_quiet(), name=f"look for {self._spec.name}")
-
-    async def _look_until_quiet(self) -> None:
-        """Look for a server that somebody else has started, as often as its postmaster.pid is rewritten."""
-        try:
-            while self._rewritten_again and not self._busy:
-                self._rewritten_again = False
-                await self._look_for_one()
-        finally:
-            self._search = None
+            self._search.begin()
 
     def _look(self, running: Running, *, control: bool = False) -> None:
         """Tell what the server says of itself, in pg_control (`control`) or in postmaster.pid."""

@@ -10,6 +10,7 @@ import os
 import random
 import subprocess
 import time
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from signal import Signals
 
@@ -22,6 +23,7 @@ from pgsupervisor.inventory.spec import ClusterSpec
 from pgsupervisor.postgres import orphans, pidfile, preflight, probe
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.controldata import RecoveryKind, clean_shutdown
+from pgsupervisor.postgres.datalock import Obstacle
 from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.lint import tls_problems
 from pgsupervisor.postgres.probe import Inspection
@@ -92,6 +94,17 @@ def not_started(error: OSError | PgSupervisorError) -> SpawnFailed:
     # No program, no such user, data of another version: what we find wrong ourselves does not mend by itself.
     outside = isinstance(error, HinderedError | ClusterLockedError) or names_shortage(str(error))
     return SpawnFailed(str(error), hopeless=not outside, jitter=_jitter(), outside=outside)
+
+
+def locked_out(obstacle: Obstacle) -> SpawnFailed:
+    """Say who else has the data directory."""
+    return SpawnFailed(f"{obstacle.why}; the server is started then", hopeless=False, jitter=1.0, locked=True)
+
+
+def obstructed(left: Sequence[Process]) -> SpawnFailed:
+    """Say that processes of a dead server have to end first."""
+    why = "processes of the server before are in the way"
+    return SpawnFailed(why, hopeless=False, jitter=1.0, orphans=len(left))
 
 
 def kill(server: Process) -> list[Process]:

@@ -10,10 +10,11 @@ import errno
 import os
 import signal
 import socket
-from collections.abc import Container
+from collections.abc import Callable, Container, Sequence
 from typing import BinaryIO
 
 from pgsupervisor.daemon.enclosure import Enclosure
+from pgsupervisor.daemon.files import Picture
 from pgsupervisor.daemon.logfile import log_of
 from pgsupervisor.daemon.running import Running
 from pgsupervisor.daemon.shortage import absence
@@ -26,27 +27,34 @@ from pgsupervisor.postgres.installation import Installation
 from pgsupervisor.postgres.orphans import left_behind, postmaster_among, segment_of
 from pgsupervisor.postgres.owner import run_as, touched_by
 from pgsupervisor.system import journal, oom
+from pgsupervisor.system.guarded import read_once
 from pgsupervisor.system.identity import User, as_ourselves
 from pgsupervisor.system.logfile import open_for_append
 from pgsupervisor.system.process import Process
 from pgsupervisor.system.rotation import RotatedLog, end_of
 from pgsupervisor.system.safepath import weakness
 from pgsupervisor.system.standard import STANDARD_ERROR
+from pgsupervisor.system.trail import Place
 
 
-def adopt(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running | None:
-    """Hold the server that runs already, in its cgroup; None if there is none, or one that is shutting down."""
+def adopt(
+    installation: Installation, spec: ClusterSpec, expect: Callable[[], Sequence[Place]], enclosure: Enclosure
+) -> tuple[Running | None, Sequence[Place]]:
+    """Hold the server that runs already, in its cgroup; None if there is none, or one that is shutting down.
+
+    Where none runs, one may be started next: so the places are returned that are to be watched for that.
+    """
     _refuse_anothers(spec)
-    found = _server(installation, spec, enclosure)
-    if isinstance(found, Obstacle):
+    found = _server(_cluster(installation, spec), spec, enclosure)
+    if isinstance(found, Running):
+        return found, ()
+    if found is not None:
         found.close()
-        return None
-    return found
+    return None, expect()
 
 
-def _server(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running | Obstacle | None:
+def _server(cluster: Cluster, spec: ClusterSpec, enclosure: Enclosure) -> Running | Obstacle | None:
     """Find the server that runs. One that is shutting down, by whomever it was told to, cannot be called off."""
-    cluster = _cluster(installation, spec)
     process = cluster.postmaster()
     if process is None:
         return None
@@ -63,18 +71,18 @@ def _server(installation: Installation, spec: ClusterSpec, enclosure: Enclosure)
     enclosure.enclose(process.pid, whole=False)
     log, owner = log_of(spec), touched_by(spec.data_directory, spec.user)
     offset = 0 if log is None else log.end()
-    return Running(spec, installation, cluster, process, None, offset, owner)
+    return Running(spec, cluster.installation, cluster, process, None, offset, owner)
 
 
-def look_around(
-    installation: Installation, spec: ClusterSpec, enclosure: Enclosure
+def _look_around(
+    cluster: Cluster, spec: ClusterSpec, enclosure: Enclosure
 ) -> tuple[Running | Obstacle | None, list[Process]]:
     """Find the server that runs, or who has the data directory, or else what a killed server has left behind."""
     _refuse_anothers(spec)
     # Its shared memory has to be known before it is found that none runs: what is written later is another's.
     leftover = pidfile.read(spec.data_directory)
     # Before any orphans: a server in another container may look like some.
-    found = _server(installation, spec, enclosure) or datalock.obstacle(spec.data_directory)
+    found = _server(cluster, spec, enclosure) or datalock.obstacle(spec.data_directory)
     if found is not None or (leftover is not None and leftover.pid < 0):
         return found, []
     segment = segment_of(spec.data_directory) if leftover is None else leftover.shared_memory
@@ -101,18 +109,32 @@ def _refuse_anothers(spec: ClusterSpec) -> None:
         raise CannotStartError(anothers)
 
 
-def begin(installation: Installation, spec: ClusterSpec, seen: Container[str], enclosure: Enclosure) -> Running | None:
-    """Start the server and hold it, or refuse what would keep it from starting.
+def begin(
+    installation: Installation,
+    spec: ClusterSpec,
+    look: Callable[[], Picture],
+    seen: Container[str],
+    enclosure: Enclosure,
+) -> tuple[Running | Obstacle | None, list[Process]]:
+    """Start the server and hold it, or find who is there already, or refuse what would keep it from starting.
 
-    If the cluster is not there yet, it is made, and None is returned: its files are to be watched before a server reads
-    them. A data directory that was `seen` before is not made again when it is gone.
+    There may be the server that runs, or who has the data directory, or else what a killed server has left behind.
+    Nothing at all is found where something is to be done first: the configuration leads to files that have to be
+    watched before a server reads them. So it is as well where the cluster was not there yet, and has been made; but a
+    data directory that was `seen` before is not made again when it is gone.
     """
-    return None if _prepare(installation, spec, seen) else _start(installation, spec, enclosure)
-
-
-def _prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]) -> bool:
-    """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting."""
     cluster = _cluster(installation, spec)
+    found, left = _look_around(cluster, spec, enclosure)
+    if found is not None or left:
+        return found, left
+    with read_once():
+        if look().heard and not _prepare(cluster, spec, seen):
+            return _start(cluster, spec, enclosure), []
+    return None, []
+
+
+def _prepare(cluster: Cluster, spec: ClusterSpec, seen: Container[str]) -> bool:
+    """Make the cluster if it is not there yet, and tell whether; refuse what would keep a server from starting."""
     missing = spec.init and not os.path.lexists(spec.data_directory)
     if missing:
         if spec.data_directory in seen:
@@ -121,12 +143,11 @@ def _prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]
                 "cluster there with initdb"
             )
         cluster.init()
-        cluster = _cluster(installation, spec)
     absent = absence(spec.data_directory)
     if absent is not None:
         raise HinderedError(absent)
     problems = preflight.problems(
-        installation,
+        cluster.installation,
         spec.data_directory,
         run_as=cluster.run_as,
         config_file=spec.config_file,
@@ -137,9 +158,8 @@ def _prepare(installation: Installation, spec: ClusterSpec, seen: Container[str]
     return missing
 
 
-def _start(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) -> Running:
+def _start(cluster: Cluster, spec: ClusterSpec, enclosure: Enclosure) -> Running:
     """Start the server, and hold it, in its cgroup."""
-    cluster = _cluster(installation, spec)
     owner = touched_by(spec.data_directory, spec.user)
     with _output(spec, cluster.run_as) as log:
         offset = end_of(log.fileno())
@@ -160,7 +180,7 @@ def _start(installation: Installation, spec: ClusterSpec, enclosure: Enclosure) 
             child.wait()
             raise
         oom.lower(child.pid, oom.PROTECTED)
-    return Running(spec, installation, cluster, process, child, offset, owner)
+    return Running(spec, cluster.installation, cluster, process, child, offset, owner)
 
 
 def _cluster(installation: Installation, spec: ClusterSpec) -> Cluster:

@@ -169,12 +169,12 @@ def _ownership_problem(data_directory: str, run_as: User | None) -> str | None:
     owner = facts.st_uid
     if not stat.S_ISDIR(facts.st_mode):
         return None
-    uid, name = (our_uid(), user_name(our_uid())) if run_as is None else (run_as.uid, run_as.name)
+    uid = our_uid() if run_as is None else run_as.uid
     if uid == 0:
         return _REFUSES_ROOT
     if owner == uid:
         return None
-    has = user_name(owner)
+    has, name = user_name(owner), user_name(uid) if run_as is None else run_as.name
     whose = f"{data_directory} belongs to {has}, and PostgreSQL would run as {name}"
     chown = f"`chown -R {name} {data_directory}`"
     if our_uid() == 0:

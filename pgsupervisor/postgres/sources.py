@@ -60,11 +60,9 @@ def read(
     Never raises for what the file system says, nor waits for a file that is none.
     """
     data_directory = os.path.abspath(data_directory)
-    main = os.path.abspath(config_file or os.path.join(data_directory, "postgresql.conf"))
     files = _Files(configtree.LIMIT)
-    configuration = configtree.read(
-        main, os.path.join(data_directory, "postgresql.auto.conf"), forgiving=True, allowance=files
-    )
+    main, automatic = _settings_files(data_directory, config_file)
+    configuration = configtree.read(main, automatic, forgiving=True, allowance=files)
     settings = {name: assignment.value for name, assignment in configuration.effective().items()}
     effective = settings | {name.lower().replace("-", "_"): value for name, value in given.items()}
     directories = dict.fromkeys(configuration.directories)
@@ -74,6 +72,18 @@ def read(
     if same(effective.get("ssl", "off"), "on", None, "bool"):
         directories |= dict.fromkeys(_read_tls(data_directory, effective, files))
     return Sources(files.digests, tuple(directories), settings)
+
+
+def usual(data_directory: str, config_file: str | None) -> tuple[str, ...]:
+    """Return the absolute paths of the files that have a part if none of them says otherwise; as initdb makes them."""
+    data_directory = os.path.abspath(data_directory)
+    rules = (authfile.rules_file(part, data_directory, None) for part in authfile.RULES)
+    return (*_settings_files(data_directory, config_file), *rules)
+
+
+def _settings_files(data_directory: str, config_file: str | None) -> tuple[str, str]:
+    main = os.path.abspath(config_file or os.path.join(data_directory, "postgresql.conf"))
+    return main, os.path.join(data_directory, "postgresql.auto.conf")
 
 
 class _Files(Allowance):

@@ -13,6 +13,7 @@ import os
 import stat
 from collections.abc import Iterator
 from contextlib import contextmanager, suppress
+from contextvars import ContextVar
 from itertools import islice
 
 _PIECE = 64 * 1024
@@ -23,15 +24,34 @@ _LINE_COST = 64
 """How many bytes a file or a name, and a line, count for besides their own: about what it costs to deal with them."""
 
 
+_contents: ContextVar[dict[str, bytes] | None] = ContextVar("contents of files that are read once", default=None)
+
+
+@contextmanager
+def read_once() -> Iterator[None]:
+    """Do what follows in this thread with one content of each file: what is decided by it is decided by the same."""
+    former = _contents.set({})
+    try:
+        yield
+    finally:
+        _contents.reset(former)
+
+
 def content_of(path: str, limit: int) -> bytes:
     """Return the content of a file of up to `limit` bytes.
 
     Raises OSError: IsADirectoryError for a directory, EINVAL for what is no file either, EFBIG for one that is larger.
     """
+    known = _contents.get()
+    if known is not None and path in known and len(known[path]) <= limit:
+        return known[path]
     with _opened(path) as (file, size):
         if size > limit:
             raise _too_large(path)
-        return _read(file, limit)
+        content = _read(file, limit)
+    if known is not None:
+        known[path] = content
+    return content
 
 
 def beginning_of(path: str, most: int) -> bytes:

@@ -7,7 +7,8 @@ thousandths of all the memory there is (proc_pid_oom_score_adj(5)). A process ha
 from __future__ import annotations
 
 import contextlib
-from pathlib import Path
+import os
+from collections.abc import Iterator
 
 from pgsupervisor.system.identity import as_ourselves
 
@@ -15,11 +16,15 @@ PROTECTED = -900
 """What is given to a process that others depend on. With -1000 it could not be ended at all, and should it be the one
 that takes all the memory, everybody else would be ended for it."""
 
+_LONGEST = 16
+"""Bytes that are more than such a number has."""
+
 
 @as_ourselves()
 def ordinary() -> int:
     """Return what a process has that is not protected: what we have, unless we are protected ourselves."""
-    return max(0, _read("self"))
+    with _opened("self", os.O_RDONLY) as file:
+        return max(0, int(os.read(file, _LONGEST)))
 
 
 @as_ourselves()
@@ -28,14 +33,15 @@ def lower(pid: int, score: int) -> None:
 
     To go below what was given to us takes CAP_SYS_RESOURCE, which root has as a rule; without it nothing is changed.
     """
-    with contextlib.suppress(OSError):
-        if _read(str(pid)) > score:
-            _file(str(pid)).write_text(str(score), encoding="ascii")
+    with contextlib.suppress(OSError), _opened(pid, os.O_RDWR) as file:
+        if int(os.read(file, _LONGEST)) > score:
+            os.pwrite(file, b"%d" % score, 0)
 
 
-def _read(pid: str) -> int:
-    return int(_file(pid).read_text(encoding="ascii"))
-
-
-def _file(pid: str) -> Path:
-    return Path("/proc", pid, "oom_score_adj")
+@contextlib.contextmanager
+def _opened(pid: int | str, how: int) -> Iterator[int]:
+    file = os.open(f"/proc/{pid}/oom_score_adj", how | os.O_CLOEXEC)
+    try:
+        yield file
+    finally:
+        os.close(file)

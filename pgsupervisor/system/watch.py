@@ -47,6 +47,8 @@ _ENTRIES = frozenset({What.ENTRY, What.EVERYTHING, What.GONE})
 _WRITES = _ENTRIES | {What.CONTENTS}
 """What those want to know who are not told of writes, and who are."""
 
+_OF_A_NAME = frozenset({What.ENTRY, What.CONTENTS})
+
 Changed: TypeAlias = Callable[[], None]
 """Called in the event loop after something happened to a name; several changes may be told as one."""
 
@@ -90,18 +92,18 @@ class Watcher:
         wakes nobody, unless another asked for it). Reading never is. Returns what ends that; after it was called,
         nothing is told any more. Raises OSError if there is no such directory, or it may not be read.
         """
-        return self.watch_place(Place(os.path.realpath(directory), name, contents), changed)
+        return self.watch_place(Place(os.path.realpath(directory), name, contents), changed).cancel
 
-    def watch_place(self, place: Place, changed: Changed, written: Changed | None = None) -> Changed:
+    def watch_place(self, place: Place, changed: Changed, renewed: Changed | None = None) -> Watch:
         """Watch a place of a trail, as `watch` does: its directory is a real one, and is not looked for again.
 
-        `written` is called instead of `changed` after a mere write to a file, which is the same file then.
+        `renewed` is called instead of `changed` when the name alone is concerned, and the directory is the same.
         """
         watched = self._watched(place.directory, contents=place.contents)
         kinds = _WRITES if place.contents else _ENTRIES
-        listener = _Listener(watched, place.name, kinds, changed, written or changed)
-        watched.add(listener)
-        return listener.cancel
+        watch = Watch(watched, place.name, kinds, changed, renewed or changed)
+        watched.add(watch)
+        return watch
 
     def growth(self, path: str, grown: Changed) -> Changed:
         """Have `grown` called, once, when a file is written to; where the kernel does not tell, in a few seconds.
@@ -230,14 +232,23 @@ class Watcher:
 
 
 @dataclass(slots=True, eq=False)
-class _Listener:
-    """Who wants to know what `kinds` of happenings concern which name (None: any)."""
+class Watch:
+    """Somebody's watch of a name in a directory (None: of any), for some `kinds` of happenings."""
 
     watched: _Directory
     name: str | None
     kinds: frozenset[What]
     changed: Changed
-    written: Changed
+    renewed: Changed
+
+    def holds(self) -> bool:
+        """Tell whether all is told that happens in the directory that has the path now; to be asked in any thread."""
+        watched = self.watched
+        if watched.polled is not None or watched.among.get(watched.path) is not watched:
+            return False
+        with contextlib.suppress(OSError):
+            return watched.identity == _identity(watched.path)
+        return False
 
     @property
     def cancelled(self) -> bool:
@@ -247,8 +258,8 @@ class _Listener:
 
     def tell(self, what: What) -> None:
         """Tell it what happened."""
-        # What polling takes for a write may as well be another file.
-        (self.written if what is What.CONTENTS and self.watched.polled is None else self.changed)()
+        # What polling finds may as well be in another directory.
+        (self.renewed if what in _OF_A_NAME and self.watched.polled is None else self.changed)()
 
     def cancel(self) -> None:
         """Listen no more."""
@@ -286,7 +297,7 @@ class _Name:
     """
 
     kinds: frozenset[What]
-    listeners: dict[_Listener, None] = field(default_factory=dict)
+    listeners: dict[Watch, None] = field(default_factory=dict)
 
 
 @dataclass(slots=True, eq=False)
@@ -305,7 +316,7 @@ class _Directory:
     polled: str | None = None
     end: End = lambda: None
 
-    def add(self, listener: _Listener) -> None:
+    def add(self, listener: Watch) -> None:
         """Have somebody listen."""
         named = self.names.get(listener.name)
         if named is None:
@@ -314,7 +325,7 @@ class _Directory:
             named.kinds |= listener.kinds
         named.listeners[listener] = None
 
-    def remove(self, listener: _Listener) -> None:
+    def remove(self, listener: Watch) -> None:
         """Have somebody listen no more; the last one ends the watch."""
         named = self.names[listener.name]
         del named.listeners[listener]
@@ -336,7 +347,7 @@ class _Directory:
                 return each or ""
         return None
 
-    def concerned(self, what: What, name: str) -> tuple[_Listener, ...]:
+    def concerned(self, what: What, name: str) -> tuple[Watch, ...]:
         """Return whom it may concern."""
         if what is What.EVERYTHING or what is What.GONE:
             return tuple(chain.from_iterable(named.listeners for named in self.names.values()))

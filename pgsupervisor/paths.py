@@ -1,14 +1,16 @@
 """Where things are when nobody says otherwise: the inventory, the control socket, the logs.
 
 The daemon and its client must come to the same answer, and the client must come to it quickly: nothing is imported
-here that takes time, no annotation is text for NamedTuple to compile, and no file is looked at as long as there is
-HOME. Root's places are the system's; an ordinary user's are those of the XDG Base Directory Specification.
+here that takes time, and no file is looked at as long as there is HOME. Root's places are the system's; an ordinary
+user's are those of the XDG Base Directory Specification.
 """
 
-import contextlib
+from __future__ import annotations
+
 import pwd
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from pgsupervisor.shapes import NamedTuple
 
 UNIT = "pgsupervisor.service"
 """The daemon's unit, of the system's or of a user's own systemd."""
@@ -74,7 +76,8 @@ def _base_directory(environment: Mapping[str, str], variable: str, default: str)
 def _home(uid: int, environment: Mapping[str, str]) -> str:
     """Return the home directory, without a slash at its end; without HOME, it is the user database that knows it."""
     home = environment.get("HOME", "")
-    if not home.startswith("/"):
-        with contextlib.suppress(KeyError):
-            home = pwd.getpwuid(uid).pw_dir
-    return home.rstrip("/")
+    try:
+        known = home if home.startswith("/") else pwd.getpwuid(uid).pw_dir
+    except KeyError:
+        known = home
+    return known.rstrip("/")

@@ -21,8 +21,9 @@ RULES: dict[str, set[str]] = {
     "": set(),
     "errors": set(),
     "escaping": set(),
-    "paths": set(),
+    "paths": {"shapes"},
     "quantities": set(),
+    "shapes": set(),
     "values": set(),
     "system": {"system", "errors", "values"},
     "postgres": {"postgres", "system", "errors", "values"},
@@ -39,14 +40,14 @@ RULES: dict[str, set[str]] = {
     "supervision.gate": set(),
     "supervision.events": {"values"},
     "control": {"control", "supervision", "inventory.spec", "system", "errors", "values", ""},
-    "control.client": {"control.protocol", "errors"},
-    "control.protocol": {"errors"},
-    "cli": {"cli", "control.client", "control.protocol", "errors", "escaping", "paths", "quantities", ""},
+    "control.client": {"control.protocol", "errors", "shapes"},
+    "control.protocol": {"errors", "shapes"},
+    "cli": {"cli", "control.client", "control.protocol", "errors", "escaping", "paths", "quantities", "shapes", ""},
     # The one command that asks no daemon. It is imported only when it is the command (`cli.main`).
     "cli.check": {"cli", "inventory", "postgres", "system", "errors", "escaping", "paths"},
     "cli.surroundings": {"inventory", "postgres", "system", "errors"},
     # Another one, imported only when it is what `pgsupctl daemon` shall do.
-    "cli.install": {"system", "errors", "escaping", "paths", ""},
+    "cli.install": {"system", "errors", "escaping", "paths", "shapes", ""},
     "daemon": {
         "daemon",
         "control",
@@ -86,6 +87,9 @@ PURE = [
 
 PURE_MAY = {"__future__", "collections", "dataclasses", "enum", "signal", "typing"}
 """What pure modules may import of the standard library; of `signal` it is the names."""
+
+CLIENT = ("cli", "control.client", "control.protocol", "errors", "escaping", "paths", "quantities", "shapes")
+"""What a start of the client may import of ours."""
 
 POSTGRESQL = ["postgres", "postmaster", "pg_", "psql"]
 
@@ -190,6 +194,13 @@ def test_other_packages(module: str) -> None:
 def test_pure_modules(module: str) -> None:
     """The machine and its words know no clock, file, process, task or logger."""
     assert {each.name for each in _imports() if each.importer == module and not each.ours} <= PURE_MAY
+
+
+@pytest.mark.parametrize("module", sorted(name for name in _modules() if _allows(set(CLIENT), name)))
+def test_the_client_has_no_use_for_typing(module: str) -> None:
+    """What `typing` is needed for is in `shapes`, and the rest of it is for type checkers alone."""
+    body = [node for node in _modules()[module].body if isinstance(node, ast.Import | ast.ImportFrom)]
+    assert [ast.unparse(node) for node in body if "typing" in ast.unparse(node)] == []
 
 
 def test_supervision_does_nothing_itself() -> None:

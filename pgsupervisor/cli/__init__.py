@@ -5,8 +5,7 @@ what it does: `arguments` says what can be asked, and only the module of the com
 (`main`). Nothing of the daemon ever is. `table` and `screen` are what the commands print with: pure text, and
 what kind of place it goes to.
 
-Where a start defines a NamedTuple or a TypedDict, annotations are not kept as text (PEP 563): `typing` compiles such a
-text, and the first one takes as long as to import argparse.
+No start imports `typing`, which takes longer than argparse: `pgsupervisor.shapes` has what is needed of it.
 
 Whatever the daemon says is escaped before a person sees it: a log line or a reason may hold what somebody typed
 into a database, and a terminal obeys escape sequences.

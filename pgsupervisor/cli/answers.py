@@ -3,17 +3,23 @@
 Whether an answer is what it must be is checked once (`told`): whatever listens at the socket, a client ends with an
 error that says so.
 
-The types of keys are no text (PEP 563), which TypedDict would compile at each start of `pgsupctl`.
+What may be null may be left out as well. To Varlink these are the same, so nothing here is marked as not required.
+
+The types of keys are no text (PEP 563), since `told` goes by them.
 """
 
 from collections.abc import Mapping
+from collections.abc import Set as AbstractSet
 from functools import cache
-from types import NoneType, UnionType
-from typing import NotRequired, TypedDict, TypeVar, cast, get_args, get_origin, get_type_hints, is_typeddict
+from types import GenericAlias, UnionType
 
 from pgsupervisor.errors import MalformedMessageError
+from pgsupervisor.shapes import TYPE_CHECKING, TypedDict
 
-Answer = TypeVar("Answer")
+if TYPE_CHECKING:
+    from typing import TypeVar
+
+    Answer = TypeVar("Answer")
 
 
 class Cluster(TypedDict):
@@ -30,15 +36,15 @@ class Cluster(TypedDict):
     restarts: int
     reason: str
     standby: bool
-    memory: NotRequired[int | None]
-    cpu: NotRequired[float | None]
+    memory: int | None
+    cpu: float | None
 
 
 class Clusters(TypedDict):
     """The answer of GetStatus and Monitor."""
 
     clusters: list[Cluster]
-    removed: NotRequired[list[str] | None]
+    removed: list[str] | None
 
 
 class Event(TypedDict):
@@ -48,15 +54,15 @@ class Event(TypedDict):
     time: float
     level: str
     event: str
-    cluster: NotRequired[str | None]
+    cluster: str | None
     facts: dict[str, object]
 
 
 class Happened(TypedDict):
     """The answer of Monitor, as far as it is about events."""
 
-    events: NotRequired[list[Event] | None]
-    missed: NotRequired[int | None]
+    events: list[Event] | None
+    missed: int | None
 
 
 class Progress(TypedDict):
@@ -85,7 +91,7 @@ class Change(TypedDict):
     keys: list[str]
 
 
-class Ordered(TypedDict, total=False):
+class Ordered(TypedDict):
     """One answer to an order or an update: progress, or in the end what came of it."""
 
     progress: Progress | None
@@ -118,7 +124,7 @@ class Problems(TypedDict):
     """The answer of CheckConfiguration."""
 
     problems: list[str]
-    unchecked: NotRequired[str | None]
+    unchecked: str | None
 
 
 class LogPiece(TypedDict):
@@ -152,46 +158,45 @@ class Daemon(TypedDict):
     pid: int
     started: float
     inventory: str
-    cgroup: NotRequired[str | None]
-    limits: NotRequired[str | None]
+    cgroup: str | None
+    limits: str | None
     clusters: int
 
 
-def told(kind: type[Answer], said: Mapping[str, object]) -> Answer:
+def told(kind: "type[Answer]", said: Mapping[str, object]) -> "Answer":
     """Return what a daemon said as the kind of answer that it must be.
 
     Raises MalformedMessageError if it is none.
     """
-    if not _fits(said, kind):
+    if not _fits(said, {kind}):
         raise MalformedMessageError(f"an answer that is no {kind.__name__}")
-    return cast("Answer", said)
+    return said  # type: ignore[return-value]  # it has been looked at
 
 
-def _fits(value: object, kind: object) -> bool:
-    """Tell whether a value that JSON said is of a type of this module."""
-    if type(value) is kind:  # as most are
-        return True
-    if is_typeddict(kind):
-        return isinstance(value, dict) and all(
-            _fits(value[key], each) if key in value else optional for key, (each, optional) in _keys(kind).items()
-        )
-    arguments = get_args(kind)
-    if isinstance(kind, UnionType):
-        return any(_fits(value, each) for each in arguments)
-    if get_origin(kind) is list:
-        return isinstance(value, list) and all(_fits(each, arguments[0]) for each in value)
-    if get_origin(kind) is dict:
-        return isinstance(value, dict)
-    # JSON has but one kind of number, and to Python a truth value is one, too.
-    kinds = (int, float) if kind is float else (kind,)
-    return kind is object or type(value) in kinds
+def _fits(value: object, kinds: AbstractSet[object]) -> bool:
+    """Tell whether a value that JSON said is of one of some types of this module."""
+    return type(value) in kinds or any(_consists(value, kind) for kind in kinds)
+
+
+def _consists(value: object, kind: object) -> bool:
+    """Tell whether a list or an object that JSON said is of a type of this module, with all that is in it."""
+    if isinstance(kind, GenericAlias):
+        if isinstance(value, list) and kind.__origin__ is list:
+            kinds = _kinds(kind.__args__[0])
+            return all(_fits(each, kinds) for each in value)
+        return isinstance(value, dict) and kind.__origin__ is dict
+    if isinstance(value, dict) and isinstance(kind, type) and issubclass(kind, dict):
+        return all(type(value.get(key)) in kinds or _fits(value.get(key), kinds) for key, kinds in _keys(kind).items())
+    return False
 
 
 @cache
-def _keys(kind: object) -> Mapping[str, tuple[object, bool]]:
-    """Return the keys of an answer, each with its type, and whether it may be left out, as whatever may be null may."""
-    found: dict[str, tuple[object, bool]] = {}
-    for key, hint in get_type_hints(kind, include_extras=True).items():
-        (each,) = get_args(hint) if get_origin(hint) is NotRequired else (hint,)
-        found[key] = (each, each is not hint or NoneType in get_args(each))
-    return found
+def _keys(kind: type) -> Mapping[str, AbstractSet[object]]:
+    """Return the keys of an answer, each with the types that its value may have."""
+    return {key: _kinds(each) for key, each in kind.__annotations__.items()}
+
+
+def _kinds(kind: object) -> AbstractSet[object]:
+    """Return the types that a type is made of; JSON has but one kind of number."""
+    kinds = set(kind.__args__) if isinstance(kind, UnionType) else {kind}
+    return kinds | {int} if float in kinds else kinds

@@ -5,13 +5,18 @@ stands before the command's name, one for what stands after it. `COMMANDS` has a
 for each, and the module of `pgsupervisor.cli` that carries the command out.
 """
 
+from __future__ import annotations
+
 from argparse import PARSER, SUPPRESS, ArgumentParser, ArgumentTypeError, Namespace, RawDescriptionHelpFormatter
 from collections.abc import Callable, Sequence
-from typing import NamedTuple, NoReturn
 
 import pgsupervisor
 from pgsupervisor import quantities
 from pgsupervisor.escaping import escape
+from pgsupervisor.shapes import TYPE_CHECKING, NamedTuple
+
+if TYPE_CHECKING:
+    from typing import NoReturn
 
 
 class Parser(ArgumentParser):

@@ -13,12 +13,12 @@ import os
 import re
 import sys
 from argparse import Namespace
-from typing import NamedTuple
 
 import pgsupervisor
 from pgsupervisor.errors import ServiceError
 from pgsupervisor.escaping import escape
 from pgsupervisor.paths import UNIT, default_inventory_path, user_unit_path
+from pgsupervisor.shapes import NamedTuple
 from pgsupervisor.system.rewrite import put
 from pgsupervisor.system.safepath import weakness
 

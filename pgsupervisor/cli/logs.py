@@ -16,7 +16,6 @@ import time
 from argparse import Namespace
 from collections.abc import Callable, Iterator, Sequence
 from itertools import cycle
-from typing import TypeAlias
 
 from pgsupervisor.cli.answers import Clusters, LogPiece, LogRefused, told
 from pgsupervisor.cli.screen import Screen, as_bytes
@@ -24,7 +23,7 @@ from pgsupervisor.control.client import Client
 from pgsupervisor.errors import DaemonUnreachableError
 from pgsupervisor.escaping import escape
 
-Write: TypeAlias = Callable[[str, str], None]
+Write = Callable[[str, str], None]
 """Writes whole lines of the named cluster's log."""
 
 _PATIENCE = 10.0

@@ -15,7 +15,7 @@ _CLEAR = "\r\033[K"
 
 def last_answer(answers: Iterator[Parameters], screen: Screen) -> Ordered:
     """Wait for the last answer and return it. Until then, what happens is drawn over what happened before."""
-    answer: Ordered = {}
+    answer = told(Ordered, {})
     try:
         for parameters in answers:
             answer = told(Ordered, parameters)

@@ -3,12 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from typing import TypeAlias
 
 from pgsupervisor.control import protocol
 from pgsupervisor.errors import RemoteError
 
-Facts: TypeAlias = Mapping[str, object]
+Facts = Mapping[str, object]
 
 _LISTED = 8
 """How many clusters are named in a sentence at most."""

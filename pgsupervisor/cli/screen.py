@@ -1,9 +1,12 @@
 """Where the output goes: a terminal, with a size and perhaps colours, or a pipe, where text is plain and whole."""
 
+from __future__ import annotations
+
 import os
 import sys
 from collections.abc import Mapping
-from typing import NamedTuple
+
+from pgsupervisor.shapes import NamedTuple
 
 _COLOURS = {
     "RUNNING": 32,

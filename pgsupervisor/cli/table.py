@@ -4,10 +4,10 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
-from typing import TYPE_CHECKING
 
 from pgsupervisor.cli.screen import Screen
 from pgsupervisor.escaping import escape
+from pgsupervisor.shapes import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgsupervisor.cli.answers import Cluster

@@ -5,12 +5,12 @@ from __future__ import annotations
 import json
 from argparse import Namespace
 from collections.abc import Sequence
-from typing import TYPE_CHECKING
 
 from pgsupervisor.cli.progress import exit_status, last_answer, outcome_lines
 from pgsupervisor.cli.screen import Screen
 from pgsupervisor.control.client import Client
 from pgsupervisor.escaping import escape
+from pgsupervisor.shapes import TYPE_CHECKING
 
 if TYPE_CHECKING:
     from pgsupervisor.cli.answers import Change

@@ -16,10 +16,13 @@ import _socket
 import struct
 from collections.abc import Iterator
 from types import TracebackType
-from typing import Self
 
 from pgsupervisor.control import protocol
 from pgsupervisor.errors import DaemonUnreachableError, RemoteError
+from pgsupervisor.shapes import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from typing import Self
 
 _NEXT_STEP = (
     "is pgsupervisord running? Start it with `systemctl start pgsupervisor` or `pgsupervisord -c INVENTORY`, "

@@ -15,16 +15,17 @@ connection is closed.
 Everything that is written is ASCII; a string's other characters are escaped (`\u00e9`). That is how a byte of a
 log that is no UTF-8 can travel, as a lone surrogate, in bytes that are UTF-8.
 
-This module is part of every start of `pgsupctl`, so it imports nothing that is slow to import, and keeps no annotations
-as text, which NamedTuple would compile.
+This module is part of every start of `pgsupctl`, so it imports nothing that is slow to import.
 """
+
+from __future__ import annotations
 
 import json
 import math
 from collections.abc import Mapping
-from typing import NamedTuple
 
 from pgsupervisor.errors import MalformedMessageError
+from pgsupervisor.shapes import NamedTuple
 
 SERVICE = "org.varlink.service"
 """The interface that every Varlink service has: what is this, and what does it offer."""

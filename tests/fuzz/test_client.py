@@ -6,7 +6,7 @@ import contextlib
 import io
 import json
 from collections.abc import Iterator, Sequence
-from typing import get_args, get_origin, get_type_hints, is_typeddict
+from typing import get_args, get_origin, get_type_hints
 
 import pytest
 from fake_daemon import FakeDaemon
@@ -30,7 +30,7 @@ VALUES = st.recursive(
 def of(kind: object) -> st.SearchStrategy[object]:
     """Return values of a type of the answers."""
     arguments = get_args(kind)
-    if is_typeddict(kind):
+    if isinstance(kind, type) and kind.__module__ == answers.__name__:
         return st.fixed_dictionaries({key: of(each) for key, each in get_type_hints(kind).items()})
     if get_origin(kind) is list:
         return st.lists(of(arguments[0]), max_size=2)

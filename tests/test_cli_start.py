@@ -25,7 +25,7 @@ sys.addaudithook(heard)
 from pgsupervisor.cli.main import main
 assert main(sys.argv[1:]) == 0
 assert not compiled, compiled
-slow = {"asyncio", "contextlib", "dataclasses", "inspect", "msgspec", "socket", "textwrap", "typing"}
+slow = {"asyncio", "contextlib", "dataclasses", "importlib", "inspect", "msgspec", "socket", "textwrap", "typing"}
 assert not slow & (sys.modules.keys() - before), slow & sys.modules.keys()
 """
 

@@ -219,7 +219,7 @@ def test_status_imports_what_it_needs_and_nothing_of_the_daemon(path: str) -> No
     assert not imported & slow
     ours = {name for name in imported if name.startswith("pgsupervisor.")}
     rooms = {name.split(".")[1] for name in ours}
-    assert rooms == {"cli", "control", "errors", "escaping", "paths", "quantities", "shapes"}
+    assert rooms == {"cli", "control", "errors", "escaping", "paths", "shapes"}
     assert {name for name in ours if name.startswith("pgsupervisor.control.")} == {
         "pgsupervisor.control.client",
         "pgsupervisor.control.protocol",

@@ -11,7 +11,6 @@ from argparse import PARSER, SUPPRESS, ArgumentParser, ArgumentTypeError, Namesp
 from collections.abc import Callable, Sequence
 
 import pgsupervisor
-from pgsupervisor import quantities
 from pgsupervisor.escaping import escape
 from pgsupervisor.shapes import TYPE_CHECKING, NamedTuple
 
@@ -88,7 +87,16 @@ def _parser(program: str, command: Command) -> ArgumentParser:
 
 def _new_parser(program: str, about: str, epilog: str) -> ArgumentParser:
     """Return a parser of what may stand before the command and after it; what is not given has no value yet."""
-    parser = Parser(program, description=about, epilog=epilog, formatter_class=_help_formatter, allow_abbrev=False)
+    parser = Parser(
+        program,
+        description=about,
+        epilog=epilog,
+        formatter_class=_help_formatter,
+        allow_abbrev=False,
+        # Its own option would have its text looked for in translations, where it is not.
+        add_help=False,
+    )
+    parser.add_argument("-h", "--help", action="help", help="show this help message and exit")
     parser.add_argument(
         "-s", "--socket", default=SUPPRESS, help="the daemon's control socket (default: $PGSUPERVISOR_SOCKET)"
     )
@@ -197,6 +205,8 @@ def _name(text: str) -> str:
 
 
 def _duration(text: str) -> float:
+    from pgsupervisor import quantities  # noqa: PLC0415  # few commands are given one
+
     try:
         return quantities.duration(text)
     except ValueError as error:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import importlib
 import io
 import os
 import sys
@@ -47,7 +46,9 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 def _exit_status(arguments: Namespace) -> int:
     """Import the module of the command, run it, and tell what went wrong."""
-    run: Callable[[Namespace, Screen], int] = importlib.import_module(f"pgsupervisor.cli.{arguments.module}").run
+    # importlib would have to be imported for it, and imports more.
+    module = __import__(f"pgsupervisor.cli.{arguments.module}", fromlist=["run"])
+    run: Callable[[Namespace, Screen], int] = module.run
     try:
         return run(arguments, screen(os.environ))
     except PgSupervisorError as error:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import io
 import os
 import sys
@@ -49,6 +50,8 @@ def _exit_status(arguments: Namespace) -> int:
     # importlib would have to be imported for it, and imports more.
     module = __import__(f"pgsupervisor.cli.{arguments.module}", fromlist=["run"])
     run: Callable[[Namespace, Screen], int] = module.run
+    # What was imported stays, and the collector need not look through it for garbage, least of all at the end.
+    gc.freeze()
     try:
         return run(arguments, screen(os.environ))
     except PgSupervisorError as error:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Callable, Sequence
+from operator import itemgetter
 
 from pgsupervisor.cli.screen import Screen
 from pgsupervisor.escaping import escape
@@ -86,7 +87,7 @@ def size(count: int) -> str:
 def _columns(rows: Sequence[tuple[str, ...]], without: set[str]) -> tuple[list[tuple[str, ...]], list[int]]:
     """Return a table without some of its columns, and how wide the others are."""
     kept = [index for index, name in enumerate(rows[0]) if name not in without]
-    fewer = [tuple(row[index] for index in kept) for row in rows]
+    fewer = list(map(itemgetter(*kept), rows))
     return fewer, [max(map(len, column)) for column in zip(*fewer, strict=True)]
 
 
@@ -125,7 +126,7 @@ def _lines(row: Sequence[str], widths: Sequence[int], screen: Screen) -> list[st
 
 
 def _joined(cells: Sequence[str], widths: Sequence[int]) -> str:
-    return _GAP.join(cell.ljust(width) for cell, width in zip(cells, widths, strict=False)).rstrip()
+    return _GAP.join(map(str.ljust, cells, widths)).rstrip()
 
 
 def _finished(line: str, state: str, widths: Sequence[int], screen: Screen) -> str:

@@ -27,11 +27,16 @@ assert main(sys.argv[1:]) == 0
 assert not compiled, compiled
 slow = {"asyncio", "contextlib", "dataclasses", "importlib", "inspect", "msgspec", "socket", "textwrap", "typing"}
 assert not slow & (sys.modules.keys() - before), slow & sys.modules.keys()
+import gc
+assert gc.isenabled() and gc.get_freeze_count()
 """
 
 
 def test_what_takes_long(tmp_path: Path) -> None:
-    """`pgsupctl status` compiles no text, such as annotations that are kept as text, and imports nothing large."""
+    """`pgsupctl status` compiles no text, such as annotations that are kept as text, and imports nothing large.
+
+    What it has imported is not looked through for garbage.
+    """
     path = str(tmp_path / "control")
     with FakeDaemon(path, {"GetStatus": says(ANSWER)}):
         subprocess.run([sys.executable, "-c", _PROGRAM, "-s", path, "status"], check=True)

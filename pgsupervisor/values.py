@@ -15,6 +15,7 @@ from __future__ import annotations
 from collections.abc import Callable
 from dataclasses import MISSING, FrozenInstanceError, dataclass, fields
 from functools import partial
+from operator import attrgetter
 from typing import Any, NoReturn, TypeVar, dataclass_transform, overload
 
 Class = TypeVar("Class")
@@ -43,24 +44,36 @@ def _frozen(described: type[Class], *, eq: bool, kw_only: bool) -> type[Class]:
     made.__getstate__ = _values
     made.__setstate__ = _restore
     if eq:
-        made.__eq__ = _eq
-        made.__hash__ = _hash
+        made.__eq__, made.__hash__ = _comparison(made)
     return made  # type: ignore[no-any-return]
+
+
+def _comparison(made: Any) -> tuple[Callable[[object, object], bool], Callable[[object], int]]:
+    """Return a class's `__eq__` and `__hash__`."""
+    # With two names or more it returns a tuple.
+    values = attrgetter(*made.__slots__) if len(made.__slots__) > 1 else _values
+
+    def equal(self: object, other: object) -> bool:
+        if self is other:
+            return True
+        return values(self) == values(other) if type(other) is type(self) else NotImplemented
+
+    return equal, lambda self: hash(values(self))
 
 
 def _initializer(made: Any) -> Callable[..., None]:
     """Return a class's `__init__`."""
-    names = dict.fromkeys(made.__dataclass_fields__)
+    setters = {name: getattr(made, name).__set__ for name in made.__dataclass_fields__}
     positional: tuple[str, ...] = made.__match_args__
     defaults = {each.name: each.default for each in fields(made) if each.default is not MISSING}
 
     def initialize(self: object, /, *arguments: object, **named: object) -> None:
         given = dict(zip(positional, arguments, strict=False))
         values = {**defaults, **given, **named}
-        if values.keys() != names.keys() or len(given) != len(arguments) or not given.keys().isdisjoint(named):
+        if values.keys() != setters.keys() or len(given) != len(arguments) or not given.keys().isdisjoint(named):
             raise TypeError(f"{made.__qualname__} takes other values than {arguments} and {named}")
         for name, value in values.items():
-            object.__setattr__(self, name, value)
+            setters[name](self, value)
 
     return initialize
 
@@ -77,16 +90,6 @@ def _restore(self: Any, values: tuple[object, ...]) -> None:
 def _repr(self: Any) -> str:
     values = zip(self.__slots__, _values(self), strict=True)
     return f"{type(self).__qualname__}({', '.join(f'{name}={value!r}' for name, value in values)})"
-
-
-def _eq(self: object, other: object) -> bool:
-    if self is other:
-        return True
-    return _values(self) == _values(other) if type(other) is type(self) else NotImplemented
-
-
-def _hash(self: object) -> int:
-    return hash(_values(self))
 
 
 def _set(_self: object, name: str, _value: object) -> NoReturn:

@@ -14,7 +14,7 @@ import pytest
 from pgsupervisor.postgres import collector, controldata, datalock, pidfile
 from pgsupervisor.postgres.addresses import unix_problems
 from pgsupervisor.postgres.configfile import ConfigFile
-from pgsupervisor.system.guarded import Allowance, beginning_of, content_of
+from pgsupervisor.system.guarded import Allowance, beginning_of, content_of, read_once
 
 
 def sparse(path: Path) -> None:
@@ -57,6 +57,25 @@ def test_a_file_in_pieces(tmp_path: Path) -> None:
         content_of(str(path), 2)
     sparse(path)
     assert beginning_of(str(path), 3) == bytes(3)
+
+
+def test_a_file_without_a_size() -> None:
+    """What says that it has no size, as files in /proc do, is read to its end all the same."""
+    path = Path("/proc/filesystems")
+    assert content_of(str(path), 1 << 16) == path.read_bytes()
+
+
+def test_files_that_are_read_once(tmp_path: Path) -> None:
+    """Whoever decides by a file has one content of it all the time, unless that is more than may be read now."""
+    path = tmp_path / "file"
+    path.write_bytes(b"one")
+    with read_once():
+        assert content_of(str(path), 3) == b"one"
+        path.write_bytes(b"another")
+        assert (content_of(str(path), 3), beginning_of(str(path), 3)) == (b"one", b"ano")
+        with pytest.raises(OSError, match="File too large"):
+            content_of(str(path), 2)
+    assert content_of(str(path), 7) == b"another"
 
 
 def test_an_allowance(tmp_path: Path) -> None:

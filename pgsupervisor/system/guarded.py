@@ -45,10 +45,7 @@ def content_of(path: str, limit: int) -> bytes:
     known = _contents.get()
     if known is not None and path in known and len(known[path]) <= limit:
         return known[path]
-    with _opened(path) as (file, size):
-        if size > limit:
-            raise _too_large(path)
-        content = _read(file, limit)
+    content = _read(path, limit, whole=True)
     if known is not None:
         known[path] = content
     return content
@@ -59,8 +56,7 @@ def beginning_of(path: str, most: int) -> bytes:
 
     Raises OSError as `content_of` does, but for the size.
     """
-    with _opened(path) as (file, _):
-        return _read(file, most)
+    return _read(path, most, whole=False)
 
 
 class Allowance:
@@ -94,18 +90,19 @@ class Allowance:
         return entries
 
 
-@contextmanager
-def _opened(path: str) -> Iterator[tuple[int, int]]:
-    """Have a file open, and know its size."""
+def _read(path: str, most: int, *, whole: bool) -> bytes:
+    """Read up to `most` bytes of a file, which must not have more if it is to be the `whole`."""
     # The descriptor keeps what was looked at from being exchanged before it is opened.
     named = os.open(path, os.O_PATH | os.O_CLOEXEC)
     try:
         facts = os.fstat(named)
         _check_file(facts.st_mode)
+        if whole and facts.st_size > most:
+            raise _too_large(path)
         # Without waiting for whoever has a lease on it (fcntl(2)), or, in /proc, for news in it.
         file = os.open(f"/proc/self/fd/{named}", os.O_RDONLY | os.O_NONBLOCK | os.O_CLOEXEC)
         try:
-            yield file, facts.st_size
+            return _read_on(file, most, facts.st_size)
         finally:
             os.close(file)
     except OSError as error:
@@ -122,13 +119,16 @@ def _check_file(mode: int) -> None:
         raise OSError(errno.EINVAL, "Not a regular file")
 
 
-def _read(file: int, most: int) -> bytes:
-    """Read up to `most` bytes. They are asked for in pieces, since memory is had for all that is asked for."""
+def _read_on(file: int, most: int, size: int) -> bytes:
+    """Read up to `most` bytes of a file that had a `size`; those in /proc say that they have none."""
     pieces = []
+    # In pieces, since memory is had for all that is asked for. One byte more tells that a file has not grown.
+    asked = min(most, size + 1 if 0 < size < _PIECE else _PIECE)
     with suppress(BlockingIOError):  # there is no news
-        while most and (piece := os.read(file, min(most, _PIECE))):
+        while asked and (piece := os.read(file, asked)):
             pieces.append(piece)
             most -= len(piece)
+            asked = min(most, _PIECE) if len(piece) == asked or not size else 0
     return b"".join(pieces)
 
 

@@ -90,7 +90,7 @@ class HostedPostmaster:
         self._released = False
         self._locked = Locked(lambda: post(Unlocked()))
         self._lock_file: Followed | None = None
-        self._while_starting = contextlib.ExitStack()
+        self._look_no_more: Callable[[], None] = lambda: None  # at pg_control
         self._search = Search(spec.name, self._look_for_one, lambda: self._busy)
         self._limiting: asyncio.Task[None] | None = None
         self._seen: set[str] = set()  # data directories that there were: initdb has no business there any more
@@ -335,7 +335,7 @@ class HostedPostmaster:
         self._attend_log()
         where, tell = control_file(running.spec.data_directory), partial(self._look, running, control=True)
         with contextlib.suppress(OSError):  # without it there is no server for long
-            self._while_starting.callback(self._watcher.watch(*os.path.split(where), tell))
+            self._look_no_more = self._watcher.watch(*os.path.split(where), tell)
         self._look(running)
         if running.port is not None:  # else it has touched nothing yet
             tell()
@@ -382,7 +382,7 @@ class HostedPostmaster:
                 # Nobody tells when there are descriptors again, and the server may have nothing more to write.
                 asyncio.get_running_loop().call_later(_SHORTAGE, partial(self._look, running, control=control))
         if running.ready:
-            self._while_starting.close()  # the control file changes at every checkpoint from now on
+            self._look_no_more()  # the control file changes at every checkpoint from now on
 
     def _ended(self, running: Running) -> None:
         self._let_go(running)
@@ -391,6 +391,6 @@ class HostedPostmaster:
         self._autopsy.begin(running)
 
     def _let_go(self, running: Running) -> None:
-        self._while_starting.close()
+        self._look_no_more()
         asyncio.get_running_loop().remove_reader(running.process)
         running.process.close()

@@ -78,7 +78,7 @@ class Rotation:
         if log is not self._prepared or self.trouble == _GONE:
             return False
         try:
-            return os.stat(log.path).st_ino == self._inode and not log.is_cut_off()
+            return _file(log)[0] == self._inode and not log.is_cut_off()
         except OSError:
             return False
 
@@ -111,18 +111,16 @@ class Rotation:
             self.trouble = ""
             await self._wake.wait()
             return
-        os.stat(log.path)  # before a thread is troubled with a log that a server has yet to make
+        inode, size = _file(log)  # before a thread is troubled with one that a server has yet to make
         if log is not self._prepared:
             self._danger = await self._in_thread(log.make_ready)
-            facts = os.stat(log.path)
-            self._inode, self._size, self._prepared = facts.st_ino, facts.st_size, log
-        facts = os.stat(log.path)
-        if facts.st_ino != self._inode:
+            inode, size = _file(log)
+            self._inode, self._size, self._prepared = inode, size, log
+        if inode != self._inode:
             raise FileNotFoundError
-        size = facts.st_size
         if size > spec.logfile_maxbytes:
             await self._rotate(spec, log)
-            size = os.stat(log.path).st_size
+            _, size = _file(log)
         self.trouble = self._danger
         now = asyncio.get_running_loop().time()
         delay = next_look(size - self._size, now - self._looked, spec.logfile_maxbytes - size)
@@ -148,7 +146,7 @@ class Rotation:
         cancel = self._watcher.growth(log.path, self._wake.set)
         try:
             # What was written before that was asked for is not told.
-            if os.stat(log.path).st_size == self._size:
+            if _file(log)[1] == self._size:
                 await self._wake.wait()
         finally:
             cancel()
@@ -162,3 +160,9 @@ class Rotation:
 
     async def _in_thread(self, work: Callable[[], Result]) -> Result:
         return await asyncio.get_running_loop().run_in_executor(self._rotating, work)
+
+
+def _file(log: RotatedLog) -> tuple[int, int]:
+    """Return the inode and the size of a log; raises OSError."""
+    facts = os.stat(log.path)
+    return facts.st_ino, facts.st_size

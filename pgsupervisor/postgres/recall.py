@@ -14,7 +14,7 @@ from functools import lru_cache
 from itertools import islice
 from typing import TypeVar
 
-_MOST_FILES = 16
+_MOST_FILES = 8
 """As a few clusters have that start at the same time."""
 
 _LARGEST = 48 * 1024

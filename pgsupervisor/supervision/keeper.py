@@ -40,6 +40,7 @@ from pgsupervisor.supervision.life import (
     Timeout,
 )
 from pgsupervisor.supervision.machine import step
+from pgsupervisor.supervision.mailbox import Mailbox
 from pgsupervisor.supervision.resumption import cut_off
 
 
@@ -126,7 +127,7 @@ class Keeper:
         self._gate = gate
         self._changed = changed
         self._mistake = mistake
-        self._mailbox: asyncio.Queue[tuple[Event, asyncio.Future[Moment] | None]] = asyncio.Queue()
+        self._mailbox: Mailbox[tuple[Event, asyncio.Future[Moment] | None]] = Mailbox()
         self._starting: asyncio.Task[None] | None = None
         self._reloading: asyncio.Task[None] | None = None
         self._waits_at_gate = False
@@ -143,7 +144,7 @@ class Keeper:
     @property
     def behind(self) -> bool:
         """Whether something has happened that the life does not show yet."""
-        return not self._mailbox.empty()
+        return bool(self._mailbox)
 
     @property
     def due(self) -> bool:
@@ -154,11 +155,11 @@ class Keeper:
 
     async def catch_up(self) -> None:
         """Wait until the life shows all that has happened."""
-        await self._mailbox.join()
+        await self._mailbox.emptied()
 
     def post(self, event: Event) -> None:
         """Put an event into the mailbox; it is taken in its turn."""
-        self._mailbox.put_nowait((event, None))
+        self._mailbox.put((event, None))
 
     async def order(self, order: Order) -> Moment:
         """Give an order, and return the moment right after it was taken; to be cancelled then does not take it back.
@@ -170,7 +171,7 @@ class Keeper:
         if self._now.last:
             return self._now
         taken: asyncio.Future[Moment] = asyncio.get_running_loop().create_future()
-        self._mailbox.put_nowait((order, taken))
+        self._mailbox.put((order, taken))
         return await taken
 
     async def run(self, postmaster: Postmaster) -> None:
@@ -216,9 +217,8 @@ class Keeper:
     def _part(self) -> None:
         """Tell everybody who waits that nothing more will happen here."""
         self._now.follow(None)
-        while not self._mailbox.empty():
-            _, taken = self._mailbox.get_nowait()
-            self._mailbox.task_done()
+        while self._mailbox:
+            _, taken = self._mailbox.take_now()
             if taken is not None and not taken.done():
                 taken.set_result(self._now)
 
@@ -230,14 +230,9 @@ class Keeper:
             return SpawnFailed("the start was called off", hopeless=False, jitter=1.0), None
         try:
             async with asyncio.timeout_at(self.life.deadline):
-                return await self._from_mailbox()
+                return await self._mailbox.take()
         except TimeoutError:
             return Timeout(), None
-
-    async def _from_mailbox(self) -> tuple[Event, asyncio.Future[Moment] | None]:
-        taken = await self._mailbox.get()
-        self._mailbox.task_done()  # before anybody who waits for that can look, it has been lived
-        return taken
 
     def _live(self, event: Event, postmaster: Postmaster) -> None:
         life, actions = step(self.policy, self.life, event, asyncio.get_running_loop().time())

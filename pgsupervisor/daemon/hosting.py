@@ -58,10 +58,7 @@ _SHORTAGE = 1.0
 
 
 class HostedPostmaster:
-    """The postmaster of one cluster; made and used in the event loop.
-
-    `asking` has the threads in which servers are asked.
-    """
+    """The postmaster of one cluster; made and used in the event loop. `asking` are the threads that ask servers."""
 
     def __init__(
         self,
@@ -80,8 +77,7 @@ class HostedPostmaster:
         self._installations = installations
         self.configuration = Configuration(spec, installations, asking)
         self.enclosure = Enclosure(spec, ground, watcher)
-        # When it is done, somebody else may have started a server in the meantime, as `pg_ctl restart` does.
-        self._autopsy = Autopsy(post, self._rewritten, self.enclosure)
+        self._autopsy = Autopsy(post, self._examined, self.enclosure)
         self._files = ConfigurationFiles(spec, watcher, installations, lambda: post(FilesChanged()))
         self.log = log
         self._resumed: Carried | None = None
@@ -347,10 +343,12 @@ class HostedPostmaster:
 
     def _follow(self) -> None:
         """Follow postmaster.pid of the data directory that counts."""
-        if self._lock_file is not None:
-            self._lock_file.close()
         spec = self._spec if self._running is None else self._running.spec
-        self._lock_file = Followed(self._watcher, os.path.join(spec.data_directory, pidfile.NAME), self._rewritten)
+        path, before = os.path.join(spec.data_directory, pidfile.NAME), self._lock_file
+        if before is None or before.path != path:
+            self._lock_file = Followed(self._watcher, path, self._rewritten)
+            if before is not None:
+                before.close()
 
     def _attend_log(self) -> None:
         """Look after the log that counts: a server that runs goes on to write to the one that it was given."""
@@ -367,6 +365,11 @@ class HostedPostmaster:
         if not self._busy:
             self._locked.lift()
             self._search.begin()
+
+    def _examined(self) -> None:
+        """Look for a server that somebody has started while ours was being looked at, as `pg_ctl restart` does."""
+        if self._autopsy.others or self._search.due:
+            self._rewritten()
 
     def _look(self, running: Running, *, control: bool = False) -> None:
         """Tell what the server says of itself, in pg_control (`control`) or in postmaster.pid."""

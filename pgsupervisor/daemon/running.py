@@ -168,6 +168,15 @@ def left_by(running: Running) -> list[Process]:
     return living
 
 
+def lock_is_anothers(running: Running) -> bool:
+    """Tell whether postmaster.pid is of another server than one that has ended, or may be."""
+    try:
+        written = pidfile.read(running.spec.data_directory)
+    except OSError:
+        return True
+    return written is not None and written.pid != running.process.pid
+
+
 def _memory(running: Running) -> Segment | None:
     """Return a server's shared memory, by its last word: a crash inside may have changed it a moment ago."""
     with contextlib.suppress(OSError):

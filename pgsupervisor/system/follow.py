@@ -22,7 +22,7 @@ class Followed:
 
     def __init__(self, watcher: Watcher, path: str, changed: Changed) -> None:
         self._watcher = watcher
-        self._path = path
+        self.path = path
         self._changed = changed
         self._places: tuple[Place, ...] = ()
         self._watches: list[Watch] = []
@@ -38,7 +38,7 @@ class Followed:
         watched = self._places if self._all_is_told else ()
         for _ in range(_ROUNDS):
             # What changed before it was watched was told by nobody.
-            if watched == (watched := trail(self._path)):
+            if watched == (watched := trail(self.path)):
                 break
             self._watch(watched)
 

@@ -16,7 +16,7 @@ import itertools
 import os
 from collections.abc import AsyncIterator, Callable, Iterable, Mapping
 from contextlib import asynccontextmanager
-from dataclasses import dataclass, replace
+from dataclasses import replace
 
 from pgsupervisor.daemon.installations import Installations
 from pgsupervisor.errors import InstallationError
@@ -26,6 +26,7 @@ from pgsupervisor.postgres.owner import as_owner
 from pgsupervisor.postgres.sources import Sources
 from pgsupervisor.system.trail import Place, Seen, trail, trail_into
 from pgsupervisor.system.watch import Watch, Watcher
+from pgsupervisor.values import frozen
 
 _PATIENCE = 10
 """How many times the quiet time a change waits at most, while others follow it."""
@@ -69,7 +70,7 @@ def _others(paths: Iterable[str], known: Iterable[str]) -> tuple[str, ...]:
     return tuple(path for path in paths if os.path.realpath(path) not in files)
 
 
-@dataclass(frozen=True, slots=True)
+@frozen
 class Picture:
     """What the files say, the places that have a part in that, and whether these are the `whole`.
 

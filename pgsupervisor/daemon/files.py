@@ -14,7 +14,7 @@ from __future__ import annotations
 import asyncio
 import itertools
 import os
-from collections.abc import AsyncIterator, Callable, Iterable, Mapping
+from collections.abc import AsyncIterator, Callable, Iterable, Mapping, Sequence
 from contextlib import asynccontextmanager
 from dataclasses import replace
 
@@ -107,9 +107,11 @@ class Reading:
             self._files.watch(self.picture.places, whole=self.picture.whole)
             self._tried = self.picture.places
 
-    def _is_heard(self, places: Iterable[Place]) -> bool:
-        watches = {place.directory: self._watched.get(place) for place in places}
-        return all(map(self._watched.__contains__, places)) and all(each and each.holds() for each in watches.values())
+    def _is_heard(self, places: Sequence[Place]) -> bool:
+        watches = [self._watched[place] for place in places if place in self._watched]
+        # One for each directory: to ask is to look at it.
+        holding = {watch.watched: watch for watch in watches}.values()
+        return len(watches) == len(places) and all(watch.holds() for watch in holding)
 
 
 class ConfigurationFiles:
@@ -129,6 +131,7 @@ class ConfigurationFiles:
         self._changed = changed
         self._also: tuple[str, ...] = ()
         self._watched: dict[Place, Watch] = {}
+        self._whole = True
         self.polled = ""
         self._first: float | None = None
         self._timer: asyncio.TimerHandle | None = None
@@ -202,7 +205,7 @@ class ConfigurationFiles:
 
     def _take(self, picture: Picture) -> None:
         """Watch no more than what has a part."""
-        if picture.heard and self._watched.keys() - set(picture.places):
+        if picture.heard and (self._watched.keys() - set(picture.places) or picture.whole != self._whole):
             self.watch(picture.places, whole=picture.whole)
 
     @property
@@ -250,7 +253,7 @@ class ConfigurationFiles:
 
         They are not the `whole` where there are too many.
         """
-        before, self._watched = self._watched, {}
+        before, self._watched, self._whole = self._watched, {}, whole
         too_many = "changes of configuration files go unnoticed: they lead through too many directories"
         hindrances = [] if whole else [too_many]
         for place in () if self._closed else places:
@@ -279,6 +282,8 @@ class ConfigurationFiles:
 
     def _quiet(self) -> None:
         self._first = self._timer = None
+        if len(self._looks) > 1:
+            return  # one is at it, and one waits that will see what is there by then
         look = asyncio.create_task(self._look(), name=f"look at the files of {self._spec.name}")
         self._looks.add(look)
         look.add_done_callback(self._looks.discard)

@@ -111,11 +111,11 @@ class Rotation:
             self.trouble = ""
             await self._wake.wait()
             return
-        inode, size = _file(log)  # before a thread is troubled with one that a server has yet to make
         if log is not self._prepared:
             self._danger = await self._in_thread(log.make_ready)
-            inode, size = _file(log)
-            self._inode, self._size, self._prepared = inode, size, log
+            self._inode, self._size = _file(log)
+            self._prepared = log
+        inode, size = _file(log)
         if inode != self._inode:
             raise FileNotFoundError
         if size > spec.logfile_maxbytes:

@@ -18,7 +18,7 @@ from pgsupervisor.postgres import (
     Installation,
 )
 from pgsupervisor.postgres.controldata import clean_shutdown, controldata
-from pgsupervisor.system.process import facts
+from pgsupervisor.system.process import Process, facts
 
 
 def test_what_it_is_made_of(installation: Installation, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -370,13 +370,23 @@ print(cluster.ready_for_connections())
     assert finished.stdout == "True\n", finished.stderr
 
 
+def caught_starting(cluster: Cluster) -> Process:
+    """Start a server, and have it stand still before it is ready."""
+    while True:
+        cluster.start()
+        held = cluster.postmaster()
+        assert held is not None
+        held.signal(signal.SIGSTOP)
+        if not cluster.ready_for_connections():
+            return held
+        held.close()
+        cluster.kill()
+        cluster.wait_until_stopped()
+
+
 def test_waiting_notices_the_end_at_once(cluster: Cluster) -> None:
     """That a server ends is noticed by whoever waits for its start, whatever the delay."""
-    cluster.start()
-    held = cluster.postmaster()
-    assert held is not None
-    with held:
-        held.signal(signal.SIGSTOP)
+    with caught_starting(cluster) as held:
         ending = threading.Timer(0.1, held.signal, [signal.SIGKILL])
         ending.start()
         with pytest.raises(ClusterStartupError) as caught:

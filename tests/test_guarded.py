@@ -65,6 +65,15 @@ def test_a_file_without_a_size() -> None:
     assert content_of(str(path), 1 << 16) == path.read_bytes()
 
 
+def test_what_comes_in_short_pieces(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+    """A file system that gives less than was asked for, and fails then, is not taken for the end of the file."""
+    path = tmp_path / "file"
+    path.write_bytes(b"abcdef")
+    read = os.read
+    monkeypatch.setattr(os, "read", lambda file, most: read(file, min(most, 2)))
+    assert (content_of(str(path), 100), beginning_of(str(path), 5)) == (b"abcdef", b"abcde")
+
+
 def test_files_that_are_read_once(tmp_path: Path) -> None:
     """Whoever decides by a file has one content of it all the time, unless that is more than may be read now."""
     path = tmp_path / "file"

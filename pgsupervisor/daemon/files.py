@@ -105,7 +105,7 @@ class Reading:
         """Watch what has a part, as far as it can be watched."""
         if self.picture is not None:
             self._files.watch(self.picture.places, whole=self.picture.whole)
-            self._tried = self.picture.places
+            self._watched, self._tried = self._files.watched, self.picture.places
 
     def _is_heard(self, places: Sequence[Place]) -> bool:
         watches = [self._watched[place] for place in places if place in self._watched]

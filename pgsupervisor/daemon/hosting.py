@@ -192,15 +192,14 @@ class HostedPostmaster:
             running, expected = await self._blocking(adopt, self._spec)
         except (OSError, PgSupervisorError):
             return
-        if running is None:
-            if expected and not self._busy:
-                self._files.watch(expected)
-            return
-        await self._files.tell()
-        if self._busy:
-            running.process.close()  # whoever is at it finds it, too
-        else:
-            self._hold(running)
+        if running is not None:
+            await self._files.tell()
+            if self._busy:
+                running.process.close()  # whoever is at it finds it, too
+            else:
+                self._hold(running)
+        elif expected and not self._busy:
+            self._files.watch(expected)
 
     async def spawn(self) -> None:
         """Adopt the server that runs, or start one."""
@@ -391,6 +390,8 @@ class HostedPostmaster:
         self._let_go(running)
         self._running = None
         self._follow()
+        # Where the next one starts is another place by now, nobody has looked there yet.
+        self._search.due = running.spec.data_directory != self._spec.data_directory
         self._autopsy.begin(running)
 
     def _let_go(self, running: Running) -> None:

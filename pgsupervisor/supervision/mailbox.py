@@ -45,8 +45,8 @@ class Mailbox(Generic[Letter]):
         return self.take_now()
 
     async def emptied(self) -> None:
-        """Wait until all is taken."""
-        while self._letters:
+        """Wait until all is taken; something else may have come by then."""
+        if self._letters:
             emptied = asyncio.get_running_loop().create_future()
             self._waiting += (emptied,)
             await emptied

@@ -124,11 +124,14 @@ def _read_on(file: int, most: int, size: int) -> bytes:
     pieces = []
     # In pieces, since memory is had for all that is asked for. One byte more tells that a file has not grown.
     asked = min(most, size + 1 if 0 < size < _PIECE else _PIECE)
+    left = size or most
     with suppress(BlockingIOError):  # there is no news
         while asked and (piece := os.read(file, asked)):
             pieces.append(piece)
             most -= len(piece)
-            asked = min(most, _PIECE) if len(piece) == asked or not size else 0
+            left -= len(piece)
+            at_end = left <= 0 and len(piece) < asked
+            asked = 0 if at_end else min(most, _PIECE)
     return b"".join(pieces)
 
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import signal
+import threading
 
 import pytest
 from daemons import Site
@@ -101,6 +102,36 @@ def test_data_directories_change_places(site: Site) -> None:
     assert site.states() == {"shop": "RUNNING", "blog": "RUNNING"}
     assert (site.status("shop")["port"], site.cluster("shop").data_directory) == (6000, str(blog))
     assert sql(site.cluster("shop"), "show data_directory") == str(blog)
+
+
+def test_a_server_in_the_directory_that_counts_next(site: Site) -> None:
+    """Where another data directory counts by now, a server that somebody runs there is adopted, once ours is down."""
+    site.add("shop")
+    site.add("other", autostart=False)
+    site.run()
+    ours, others = site.cluster("shop"), site.cluster("other")
+    moved = site.clusters.pop("other")
+    site.write()
+    assert site.pgsupctl("update").returncode == 0
+    held = ours.postmaster()
+    assert held is not None
+    others.start(detach=True)
+    others.wait_until_started()
+    try:
+        with held:
+            held.signal(signal.SIGSTOP)
+            stopping = threading.Thread(target=site.pgsupctl, args=("stop", "shop"))
+            stopping.start()
+            site.wait_for_state("shop", "STOPPING")
+            site.clusters["shop"] |= {key: moved[key] for key in ("data_directory", "port")}
+            site.write()
+            assert site.pgsupctl("update").returncode == 0
+            held.signal(signal.SIGCONT)
+            stopping.join()
+            site.wait_for_state("shop", "RUNNING")
+            assert site.pid("shop") == others.pid()
+    finally:
+        others.kill()
 
 
 def test_another_log_directory(site: Site) -> None:

@@ -173,6 +173,15 @@ def test_signal(programs: _Programs) -> None:
     assert program.wait() == -signal.SIGTERM
 
 
+def test_no_signal_to_whom_we_let_go(programs: _Programs) -> None:
+    """What is told a process later than it was let go of reaches nobody, and is no mistake."""
+    program = programs.start("sleep", "600")
+    process = Process(program.pid)
+    process.close()
+    assert not process.signal(signal.SIGTERM)
+    assert program.poll() is None
+
+
 @as_root
 def test_a_signal_to_somebody_else(programs: _Programs) -> None:
     """An ordinary user is refused, not told that the process is gone."""

@@ -148,10 +148,9 @@ class HostedPostmaster:
 
     def carried(self, life: Life) -> Carried:
         """Return all that is to be known of the cluster by the program that this process executes next."""
-        server = None if self._running is None else carried(self._running)
         return Carried(
             life=life,
-            server=server,
+            server=None if self._running is None else carried(self._running),
             orphans=tuple((each.pid, each.pidfd) for each in self._autopsy.orphans.held),
             version=self.version,
             seen=tuple(self._seen),
@@ -262,7 +261,8 @@ class HostedPostmaster:
             self.enclosure.kill()
             self._running.killed += kill(self._running.process)
         else:
-            self._running.process.signal(number)
+            # Once all who are told in this moment have their turn: each takes the processor as soon as it has heard.
+            asyncio.get_running_loop().call_soon(self._running.process.signal, number)
 
     def signal_orphans(self, number: Signals) -> None:
         """Send a signal to each process that outlived the postmaster; a SIGKILL leaves none of the cluster's."""

@@ -155,10 +155,12 @@ class Process:
         return []
 
     def signal(self, number: signal.Signals) -> bool:
-        """Send a signal, and tell whether there was still a process to receive it.
+        """Send a signal, and tell whether there was still a process to receive it, that we have not let go of.
 
         Raises PermissionError if the process belongs to somebody else.
         """
+        if self.pidfd < 0:
+            return False
         try:
             signal.pidfd_send_signal(self.pidfd, number)
         except ProcessLookupError:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import errno
 import os
 from collections.abc import Callable
@@ -194,12 +193,10 @@ def test_no_file(tmp_path: Path, *, inotify: bool) -> None:
     watching(play, inotify=Inotify if inotify else no_instance)
 
 
-def test_a_file_that_may_not_be_read(log: Path) -> None:
+def test_a_file_that_may_not_be_read(short_directory: Path) -> None:
     """Nor of one that is not ours to read; nothing is left behind by that."""
-    log.chmod(0)
-    for directory in (log.parent, *log.parents):
-        with contextlib.suppress(PermissionError):
-            directory.chmod(directory.stat().st_mode | 0o011)
+    log = short_directory / "log"
+    log.touch(mode=0)
 
     async def play(watcher: Watcher) -> None:
         with unprivileged(), pytest.raises(PermissionError):

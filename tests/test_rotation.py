@@ -15,9 +15,10 @@ from machine import make_directory, remove_directory
 
 from pgsupervisor.system import collapse
 from pgsupervisor.system.archives import archives
+from pgsupervisor.system.collapse import danger
 from pgsupervisor.system.identity import NOBODY, acting_as, user
 from pgsupervisor.system.logfile import open_for_append
-from pgsupervisor.system.rotation import Rotated, RotatedLog, danger, end_of, parts
+from pgsupervisor.system.rotation import Rotated, RotatedLog, end_of, parts
 
 SAME = b"the same line, every time, as a server may well write it......\n" * 1000
 """A text that is the same wherever it is looked at."""

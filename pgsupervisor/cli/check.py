@@ -24,8 +24,8 @@ from pgsupervisor.paths import default_inventory_path
 from pgsupervisor.postgres.cluster import Cluster
 from pgsupervisor.postgres.lint import Lint, lint
 from pgsupervisor.postgres.owner import touched_by
+from pgsupervisor.system.collapse import danger
 from pgsupervisor.system.delegation import hindrance
-from pgsupervisor.system.rotation import danger
 from pgsupervisor.system.safepath import acting_in
 
 

@@ -16,6 +16,9 @@ import fcntl
 import os
 import struct
 
+from pgsupervisor.system.archives import GUARDED
+from pgsupervisor.system.remote import filesystem
+
 _COLLAPSE_RANGE = 0x08
 """FALLOC_FL_COLLAPSE_RANGE (linux/falloc.h)."""
 
@@ -33,6 +36,13 @@ _REQUEST = struct.Struct("=QQLLLL")
 
 _EXTENT = struct.Struct("=QQQ32x")
 """struct fiemap_extent: where it is in the file, where on the disk, how long; and what is of no interest here."""
+
+_collapsing: set[tuple[int, int]] = set()
+"""File systems that were seen to take off the beginning of a file, by st_dev and f_fsid (statvfs(3)).
+
+To try it costs ext4 half a millisecond, and in the next minutes each file that is made there: the number of one that
+has just been removed is passed over for a while (recently_deleted in ext4's ialloc.c).
+"""
 
 _fallocate = ctypes.CDLL(None, use_errno=True).fallocate
 _fallocate.argtypes = [ctypes.c_int, ctypes.c_int, ctypes.c_int64, ctypes.c_int64]
@@ -52,6 +62,32 @@ def collapses(descriptor: int) -> bool:
         if error.errno != errno.EINVAL:
             raise
     return True
+
+
+def danger(log: str) -> str:
+    """Say why a log at this path cannot be rotated without the danger of losing lines; empty if it can.
+
+    A file without a name is tried, as ext4 takes it for a change of a file that this is asked of it. Where there are no
+    such files, it is the log. Raises OSError if we may not write there.
+    """
+    directory = os.path.dirname(log)
+    found = os.stat(directory).st_dev, os.statvfs(directory).f_fsid
+    if found in _collapsing and os.access(directory, os.W_OK, effective_ids=True):
+        return ""
+    try:
+        descriptor = os.open(directory, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
+    except OSError as error:
+        if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
+            raise
+        descriptor = os.open(log, os.O_WRONLY | GUARDED)
+    try:
+        if collapses(descriptor):
+            _collapsing.add(found)
+            return ""
+        kind = filesystem(os.fstat(descriptor).st_dev) or "its filesystem"
+    finally:
+        os.close(descriptor)
+    return f"rotating the log may lose lines, as {kind} cannot take off the beginning of a file (ext4 and xfs can)"
 
 
 def block_size(descriptor: int) -> int:

@@ -7,8 +7,6 @@ thousandths of all the memory there is (proc_pid_oom_score_adj(5)). A process ha
 from __future__ import annotations
 
 import contextlib
-import os
-from collections.abc import Iterator
 
 from pgsupervisor.system.identity import as_ourselves
 
@@ -23,8 +21,8 @@ _LONGEST = 16
 @as_ourselves()
 def ordinary() -> int:
     """Return what a process has that is not protected: what we have, unless we are protected ourselves."""
-    with _opened("self", os.O_RDONLY) as file:
-        return max(0, int(os.read(file, _LONGEST)))
+    with open("/proc/self/oom_score_adj", "rb", buffering=0) as file:
+        return max(0, int(file.read(_LONGEST)))
 
 
 @as_ourselves()
@@ -33,15 +31,6 @@ def lower(pid: int, score: int) -> None:
 
     To go below what was given to us takes CAP_SYS_RESOURCE, which root has as a rule; without it nothing is changed.
     """
-    with contextlib.suppress(OSError), _opened(pid, os.O_RDWR) as file:
-        if int(os.read(file, _LONGEST)) > score:
-            os.pwrite(file, b"%d" % score, 0)
-
-
-@contextlib.contextmanager
-def _opened(pid: int | str, how: int) -> Iterator[int]:
-    file = os.open(f"/proc/{pid}/oom_score_adj", how | os.O_CLOEXEC)
-    try:
-        yield file
-    finally:
-        os.close(file)
+    with contextlib.suppress(OSError), open(f"/proc/{pid}/oom_score_adj", "r+b", buffering=0) as file:
+        if int(file.read(_LONGEST)) > score:
+            file.write(b"%d" % score)

@@ -30,11 +30,10 @@ from threading import Lock
 
 from pgsupervisor.system import archives
 from pgsupervisor.system.archives import GUARDED, open_guarded
-from pgsupervisor.system.collapse import block_size, collapses, first_block, take_off
+from pgsupervisor.system.collapse import block_size, collapses, danger, first_block, take_off
 from pgsupervisor.system.identity import User, acting_as, as_ourselves
 from pgsupervisor.system.logparts import Part
 from pgsupervisor.system.notes import note, noted
-from pgsupervisor.system.remote import filesystem
 from pgsupervisor.system.safepath import weakness
 from pgsupervisor.values import frozen
 
@@ -46,14 +45,6 @@ _BLOCK = "block"
 
 _CHUNK = 1 << 20
 """Bytes that are copied or compared at a time."""
-
-
-_collapsing: set[tuple[int, int]] = set()
-"""File systems that were seen to take off the beginning of a file, by st_dev and f_fsid (statvfs(3)).
-
-To try it costs ext4 half a millisecond, and in the next minutes each file that is made there: the number of one that
-has just been removed is passed over for a while (recently_deleted in ext4's ialloc.c).
-"""
 
 
 @frozen
@@ -331,32 +322,6 @@ def parts(log: str) -> list[Part]:
         size = archives.size_of(archive)
         found.append(Part(archive, found[-1].begin - size, size, partial(archives.open_archive, archive)))
     return found[::-1]
-
-
-def danger(log: str) -> str:
-    """Say why a log at this path cannot be rotated without the danger of losing lines; empty if it can.
-
-    A file without a name is tried, as ext4 takes it for a change of a file that this is asked of it. Where there are no
-    such files, it is the log. Raises OSError if we may not write there.
-    """
-    directory = os.path.dirname(log)
-    found = os.stat(directory).st_dev, os.statvfs(directory).f_fsid
-    if found in _collapsing and os.access(directory, os.W_OK, effective_ids=True):
-        return ""
-    try:
-        descriptor = os.open(directory, os.O_WRONLY | os.O_TMPFILE | os.O_CLOEXEC, 0o600)
-    except OSError as error:
-        if error.errno not in {errno.EOPNOTSUPP, errno.EISDIR}:
-            raise
-        descriptor = os.open(log, os.O_WRONLY | GUARDED)
-    try:
-        if collapses(descriptor):
-            _collapsing.add(found)
-            return ""
-        kind = filesystem(os.fstat(descriptor).st_dev) or "its filesystem"
-    finally:
-        os.close(descriptor)
-    return f"rotating the log may lose lines, as {kind} cannot take off the beginning of a file (ext4 and xfs can)"
 
 
 def begin_of(descriptor: int) -> int:
